@@ -1,0 +1,28 @@
+//! The composition root: a configuration becomes parts, parts become a running process. The only room that names every
+//! concrete type.
+//!
+//! Build never spawns, run spawns. What outlives a reload (keys, records, sessions, the trail, metrics, unchanged backends)
+//! is the [`Ground`]; what a reload replaces is a snapshot built on it.
+
+mod build;
+mod examine;
+mod files;
+mod ground;
+mod keys;
+mod reload;
+mod run;
+mod tend;
+
+pub use build::{Extras, build, outline};
+pub use examine::{Examined, examine};
+pub use ground::Ground;
+pub use keys::HttpKeys;
+pub(crate) use run::audit_key;
+pub use run::{AppError, Running, prepare, serve};
+
+use crate::config::Problem;
+
+/// Problems as one text, one a line.
+pub(crate) fn listed(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("  {problem}\n")).collect()
+}

@@ -1,0 +1,282 @@
+//! A built configuration, running.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use pingora_core::server::configuration::ServerConf;
+use pingora_core::server::{RunArgs, Server};
+use pingora_core::services::listening::Service as DataService;
+use thiserror::Error;
+
+use super::{Extras, Ground, build, files, listed, reload};
+use crate::audit::{AuditKey, AuditSettings, Auditor};
+use crate::config::{self, Address, Config, ListenerAuth, Problem};
+use crate::listener::admin::Admin;
+use crate::listener::{Caps, Drain, Endpoint, Gateway, Service, ShutdownHook, TlsFiles, TlsReloader};
+use crate::pipeline::Pipeline;
+use crate::seal::{RootKey, harden_process};
+use crate::telemetry::Meter;
+
+const AUDIT_BUDGET: Duration = Duration::from_secs(2);
+const UNAUTHENTICATED_LINES: u32 = 100;
+
+/// Why the process does not run.
+#[derive(Debug, Error)]
+pub enum AppError {
+    /// The file cannot be used.
+    #[error(transparent)]
+    Config(#[from] config::ConfigError),
+    /// The configuration is valid and cannot be served.
+    #[error("the configuration cannot be served:\n{}", listed(.0))]
+    Problems(Vec<Problem>),
+    /// The audit trail cannot be started.
+    #[error("audit: {0}")]
+    Audit(#[from] crate::audit::AuditError),
+    /// An address cannot be listened on.
+    #[error("{key}: cannot listen on {address}: {reason}")]
+    Listen {
+        /// Key path.
+        key: String,
+        /// The address.
+        address: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A thread or runtime could not be started.
+    #[error("{0}")]
+    System(String),
+}
+
+/// Everything that serves, built and not yet started.
+pub struct Running {
+    pub(super) pipeline: Arc<Pipeline>,
+    pub(super) ground: Arc<Ground>,
+    pub(super) auditor: Arc<Auditor>,
+    pub(super) tls: Arc<Vec<TlsReloader>>,
+    pub(super) extras: Extras,
+    admin: Arc<Admin>,
+    drain: Drain,
+    config: Config,
+    service: DataService<Gateway>,
+}
+
+/// Builds everything a configuration asks for: reads its files, checks that its addresses are free, opens the trail.
+///
+/// # Errors
+/// Everything that stands in the way, all at once where that is possible.
+pub fn prepare(config: Config, extras: Extras) -> Result<Running, AppError> {
+    let not_built = config.not_built();
+    if !not_built.is_empty() {
+        return Err(AppError::Problems(not_built));
+    }
+    let ground = Arc::new(Ground::lay(config.seal.as_ref()).map_err(|problem| AppError::Problems(vec![problem]))?);
+    let snapshot = build(&config, &extras, &ground, 1).map_err(AppError::Problems)?;
+    let tls = tls(&config)?;
+    for listener in &config.listeners {
+        probe(&listener.key, &listener.address)?;
+    }
+    probe("admin.address", &Address::Tcp(config.admin.address))?;
+    let auditor = Auditor::start(audit_settings(&config, &ground)?, ground.clock.clone())?;
+    let meter = Meter::new(ground.metrics.clone());
+    let pipeline = Arc::new(Pipeline::new(snapshot, auditor.clone(), ground.clock.clone(), meter));
+    let drain = Drain::default();
+    let admin = Arc::new(Admin {
+        metrics: ground.metrics.clone(),
+        auditor: auditor.clone(),
+        drain: drain.clone(),
+        keeps_ready: config.listeners.iter().any(|listener| listener.auth == ListenerAuth::Workload),
+        started: AtomicBool::new(false),
+    });
+    let service = service(&config, &pipeline, &admin, &drain, &ground, &tls)?;
+    Ok(Running { pipeline, ground, auditor, tls: Arc::new(tls), extras, admin, drain, config, service })
+}
+
+/// Serves until SIGTERM or SIGINT, drained. `source` is the file to read again on SIGHUP or change.
+///
+/// # Errors
+/// When the background runtime cannot be started.
+pub fn serve(running: Running, source: Option<std::path::PathBuf>) -> Result<(), AppError> {
+    for failed in harden_process() {
+        tracing::warn!(setting = failed, "the system did not take a hardening setting");
+    }
+    let background = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("background")
+        .enable_all()
+        .build()
+        .map_err(|error| AppError::System(format!("the background runtime: {error}")))?;
+    let Running { pipeline, ground, auditor, tls, extras, admin, drain, config, service } = running;
+    let upkeep = ground.metrics.clone();
+    background.spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            upkeep.tidy();
+        }
+    });
+    let reloader = reload::Reloader { pipeline, ground, auditor: auditor.clone(), tls, extras, source };
+    background.spawn(reloader.run(config.clone()));
+    let hook = ShutdownHook { drain, grace: config.server.drain };
+    let mut server = Server::new_with_opt_and_conf(None, server_conf());
+    server.add_service(service);
+    server.bootstrap();
+    admin.started.store(true, Ordering::Relaxed);
+    tracing::info!(listeners = config.listeners.len(), admin = %config.admin.address, "serving");
+    server.run(RunArgs { shutdown_signal: Box::new(hook) });
+    background.shutdown_timeout(Duration::from_secs(1));
+    auditor.stop();
+    Ok(())
+}
+
+fn server_conf() -> ServerConf {
+    ServerConf {
+        threads: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+        // draining is ours; this is for the last GOAWAY frames
+        grace_period_seconds: Some(1),
+        graceful_shutdown_timeout_seconds: Some(1),
+        ..ServerConf::default()
+    }
+}
+
+fn audit_settings(config: &Config, ground: &Ground) -> Result<AuditSettings, AppError> {
+    let key = match &config.audit.key {
+        None => AuditKey::derive(ground.root()),
+        Some(path) => audit_key(path).map_err(|problem| AppError::Problems(vec![problem]))?,
+    };
+    let sinks = config.audit.sinks.iter().map(|sink| crate::audit::SinkSettings {
+        kind: match &sink.kind {
+            config::SinkKind::File { path } => crate::audit::SinkKind::File { path: path.clone() },
+            config::SinkKind::Stdout => crate::audit::SinkKind::Stdout,
+            config::SinkKind::Socket { address } => crate::audit::SinkKind::Socket { address: address.to_string() },
+            config::SinkKind::Syslog { address } => crate::audit::SinkKind::Syslog { address: address.to_string() },
+        },
+        required: sink.required,
+    });
+    Ok(AuditSettings {
+        durability: match config.audit.durability {
+            config::Durability::Write => crate::audit::Durability::Write,
+            config::Durability::Fsync => crate::audit::Durability::Fsync,
+        },
+        key,
+        instance: config.audit.instance.clone().unwrap_or_else(host_name),
+        sinks: sinks.collect(),
+        budget: AUDIT_BUDGET,
+        unauthenticated_per_second: UNAUTHENTICATED_LINES,
+    })
+}
+
+/// Reads an audit key: base64 of 32 bytes, as `seal init` makes them.
+pub(crate) fn audit_key(path: &std::path::Path) -> Result<AuditKey, Problem> {
+    let text = files::credential(path, "audit.key.file", None)?;
+    let key = RootKey::from_base64(&text, &path.display().to_string());
+    let key = key.map_err(|error| Problem::new("audit.key.file", None, error.to_string()))?;
+    let mut bytes = [0; 32];
+    for (to, from) in bytes.iter_mut().zip(key.bytes()) {
+        *to = *from;
+    }
+    Ok(AuditKey::from_bytes(bytes))
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "scaivault-proxy".to_owned() } else { name.to_owned() }
+}
+
+fn tls(config: &Config) -> Result<Vec<TlsReloader>, AppError> {
+    let (mut loaded, mut problems) = (Vec::new(), Vec::new());
+    for listener in &config.listeners {
+        let Some(files) = &listener.tls else { continue };
+        let files = TlsFiles {
+            certificate: files.certificate.clone(),
+            key: files.private_key.clone(),
+            client_ca: files.client_ca.clone(),
+        };
+        match TlsReloader::load(files) {
+            Ok(tls) => loaded.push(tls),
+            Err(error) => {
+                problems.push(Problem::new(format!("{}.tls", listener.key), listener.line, error.to_string()))
+            }
+        }
+    }
+    if problems.is_empty() { Ok(loaded) } else { Err(AppError::Problems(problems)) }
+}
+
+/// Pingora ends a process that cannot bind with a panic; this says why first.
+fn probe(key: &str, address: &Address) -> Result<(), AppError> {
+    let failed = |reason: String| AppError::Listen { key: key.to_owned(), address: address.to_string(), reason };
+    match address {
+        Address::Tcp(address) => TcpListener::bind(address).map(drop).map_err(|error| failed(error.to_string())),
+        Address::Unix(path) => {
+            if std::os::unix::net::UnixStream::connect(path).is_ok() {
+                return Err(failed("another process listens there".to_owned()));
+            }
+            match path.parent().map(std::fs::metadata) {
+                Some(Ok(meta)) if meta.is_dir() => Ok(()),
+                _ => Err(failed("its directory does not exist".to_owned())),
+            }
+        }
+    }
+}
+
+fn service(
+    config: &Config,
+    pipeline: &Arc<Pipeline>,
+    admin: &Arc<Admin>,
+    drain: &Drain,
+    ground: &Arc<Ground>,
+    tls: &[TlsReloader],
+) -> Result<DataService<Gateway>, AppError> {
+    let mut endpoints = vec![Endpoint {
+        address: config.admin.address.to_string(),
+        service: Service::Admin(admin.clone()),
+        h2c: false,
+    }];
+    for (index, listener) in config.listeners.iter().enumerate() {
+        let address = match &listener.address {
+            Address::Tcp(address) => address.to_string(),
+            Address::Unix(path) => path.display().to_string(),
+        };
+        endpoints.push(Endpoint { address, service: Service::Wire(pipeline.clone(), index), h2c: listener.h2c });
+    }
+    let caps = caps(config);
+    let ground = ground.clone();
+    let gateway = Gateway::new(endpoints, caps, drain.clone(), Box::new(move || ground.tender.attach()));
+    let mut service = DataService::new("data".to_owned(), gateway);
+    service.add_tcp(&config.admin.address.to_string());
+    let mut tls = tls.iter();
+    for listener in &config.listeners {
+        match (&listener.address, &listener.tls) {
+            (Address::Unix(path), _) => {
+                let permissions = std::fs::Permissions::from_mode(listener.socket_mode);
+                service.add_uds(&path.display().to_string(), Some(permissions));
+            }
+            (Address::Tcp(address), None) => service.add_tcp(&address.to_string()),
+            (Address::Tcp(address), Some(_)) => {
+                let settings = tls.next().map(TlsReloader::settings);
+                let Some(Ok(settings)) = settings else {
+                    return Err(AppError::System(format!("{}.tls: cannot be set up", listener.key)));
+                };
+                service.add_tls_with_settings(&address.to_string(), None, settings);
+            }
+        }
+    }
+    Ok(service)
+}
+
+fn caps(config: &Config) -> Caps {
+    let server = &config.server;
+    Caps {
+        connections: server.connections,
+        requests_per_connection: server.requests_per_connection,
+        header_bytes: server.header_bytes,
+        header_timeout: server.header_timeout,
+        body_bytes: server.body_bytes,
+        body_timeout: server.body_timeout,
+        h2_streams: server.h2_streams,
+        h2_header_list_bytes: server.h2_header_list_bytes,
+        h2_resets: server.h2_resets,
+    }
+}

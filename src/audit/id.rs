@@ -1,0 +1,99 @@
+//! Identifiers of requests, lines and runs.
+//!
+//! They are unique, not secret: each thread draws from its own generator, seeded once from the operating system, so
+//! that an identifier costs no system call.
+
+use std::cell::Cell;
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use ulid::{ULID_LEN, Ulid};
+
+use crate::clock::{Clock, Timestamp};
+
+/// The identifier of one request: 128 bits, shown as the 26 characters of a ULID. Every error a client sees carries it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(Ulid);
+
+impl RequestId {
+    /// A new one, made of the time in milliseconds and 80 random bits.
+    #[must_use]
+    pub fn fresh(clock: &dyn Clock) -> Self {
+        Self::at(clock.now())
+    }
+
+    /// The identifier that text shows; `None` if it is not one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Ulid::from_string(text).ok().map(Self)
+    }
+
+    pub(super) fn at(time: Timestamp) -> Self {
+        Self(Ulid::from_parts(time.micros() / 1000, draw()))
+    }
+
+    pub(super) fn write(self, out: &mut String) {
+        out.push_str(self.0.array_to_str(&mut [0; ULID_LEN]));
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.array_to_str(&mut [0; ULID_LEN]))
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RequestId({self})")
+    }
+}
+
+thread_local! {
+    static STREAM: Cell<[u64; 2]> = Cell::new([seed(), seed()]);
+}
+
+/// The standard library keys its hashers from the operating system's randomness and never fails to.
+fn seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// Two splitmix64 streams side by side; the increments differ so that they never run in step.
+fn draw() -> u128 {
+    STREAM.with(|stream| {
+        let [high, low] = stream.get();
+        let next = [high.wrapping_add(0x9e37_79b9_7f4a_7c15), low.wrapping_add(0xd1b5_4a32_d192_ed03)];
+        stream.set(next);
+        let [high, low] = next.map(mix);
+        (u128::from(high) << 64) | u128::from(low)
+    })
+}
+
+const fn mix(state: u64) -> u64 {
+    let state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    state ^ (state >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::clock::ManualClock;
+
+    #[test]
+    fn identifiers_of_one_instant_differ_and_read_back() {
+        let clock = ManualClock::at(Timestamp::from_secs(1_795_428_417));
+        let other = std::thread::spawn(|| (0..1000).map(|_| draw()).collect::<Vec<_>>()).join().unwrap();
+        let mut seen: HashSet<u128> = other.into_iter().map(|bits| bits & ((1 << 80) - 1)).collect();
+        for _ in 0..1000 {
+            let id = RequestId::fresh(&clock);
+            let text = id.to_string();
+            assert_eq!(text.len(), 26);
+            assert_eq!(RequestId::parse(&text), Some(id));
+            assert!(seen.insert(id.0.random()));
+        }
+        assert_eq!(seen.len(), 2000);
+    }
+}

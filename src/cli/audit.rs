@@ -1,0 +1,139 @@
+//! `audit`: verify and search audit files.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::{Done, Output, print_json};
+use crate::app;
+use crate::audit::{AuditKey, Expected, Filter, query, verify};
+use crate::clock::Timestamp;
+use crate::seal::{FileKey, KeyProvider as _};
+
+/// Verify and search audit files.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  scaivault-proxy audit verify --key audit.key audit.jsonl audit.jsonl.1
+  scaivault-proxy audit verify --seal root-key --expect-seq web-1=48213 audit.jsonl
+  scaivault-proxy audit query --path apps/orders --since 2026-11-23T00:00:00Z audit.jsonl")]
+pub(super) struct Audit {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Find edited, dropped and reordered lines.
+    Verify {
+        /// The file of audit.key.
+        #[arg(long, value_name = "FILE", required_unless_present = "seal", conflicts_with = "seal")]
+        key: Option<PathBuf>,
+        /// The seal's key file, where the audit key is derived from it.
+        #[arg(long, value_name = "FILE")]
+        seal: Option<PathBuf>,
+        /// The last line an instance is known to have written: INSTANCE=SEQ.
+        #[arg(long, value_name = "INSTANCE=SEQ")]
+        expect_seq: Option<String>,
+        /// The files, in any order.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Print who did what.
+    Query {
+        /// A secret path, or a folder and everything below it.
+        #[arg(long)]
+        path: Option<String>,
+        /// A principal.
+        #[arg(long)]
+        principal: Option<String>,
+        /// Not before this time (RFC 3339).
+        #[arg(long)]
+        since: Option<String>,
+        /// The files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+impl Audit {
+    pub(super) fn run(self, output: Output) -> Done {
+        match self.verb {
+            Verb::Verify { key, seal, expect_seq, files } => verified(key, seal, expect_seq.as_deref(), &files, output),
+            Verb::Query { path, principal, since, files } => {
+                let since = match since {
+                    None => None,
+                    Some(text) => Some(Timestamp::parse_rfc3339(&text).ok_or("--since: not an RFC 3339 time")?),
+                };
+                searched(&Filter { path, principal, since }, &files, output)
+            }
+        }
+    }
+}
+
+fn open(path: &PathBuf) -> Result<BufReader<File>, String> {
+    File::open(path).map(BufReader::new).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn verified(
+    key: Option<PathBuf>,
+    seal: Option<PathBuf>,
+    expect_seq: Option<&str>,
+    files: &[PathBuf],
+    output: Output,
+) -> Done {
+    let key = match (key, seal) {
+        (Some(path), _) => app::audit_key(&path).map_err(|problem| problem.to_string())?,
+        (None, Some(path)) => AuditKey::derive(FileKey(path).root_key()?.bytes()),
+        (None, None) => return Err("give --key or --seal".into()),
+    };
+    let expected = match expect_seq {
+        None => None,
+        Some(text) => {
+            let (instance, seq) = text.rsplit_once('=').ok_or("--expect-seq: INSTANCE=SEQ")?;
+            Some(Expected {
+                instance: Some(instance.to_owned()),
+                seq: seq.parse().map_err(|_| "--expect-seq: INSTANCE=SEQ")?,
+            })
+        }
+    };
+    let mut opened = Vec::new();
+    for path in files {
+        opened.push((path.display().to_string(), open(path)?));
+    }
+    let report = verify(opened, key.as_bytes(), expected.as_ref());
+    let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+    if output.is_json() {
+        print_json(
+            &json!({"sound": report.is_sound(), "lines": report.lines, "duplicates": report.duplicates, "findings": findings}),
+        )?;
+    } else {
+        findings.iter().for_each(|finding| println!("{finding}"));
+        println!(
+            "{} lines, {} duplicates, {}",
+            report.lines,
+            report.duplicates,
+            if report.is_sound() { "sound" } else { "NOT sound" }
+        );
+    }
+    Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn searched(filter: &Filter, files: &[PathBuf], output: Output) -> Done {
+    for path in files {
+        let found = query(open(path)?, filter, |line| {
+            if output.is_json() {
+                println!("{}", serde_json::to_string(&line).unwrap_or_default());
+            } else {
+                let or = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+                let (who, what, path) = (or(line.principal), or(line.operation), or(line.path));
+                println!("{}  {:<10} {:<28} {:<16} {path}", line.time, line.kind, who, what);
+            }
+        });
+        found.map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

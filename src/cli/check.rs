@@ -1,0 +1,99 @@
+//! `check`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::{Done, Output, print_json};
+use crate::app::{self, Examined};
+use crate::config::{self, Problem};
+use crate::policy::{Policies, check_cases};
+
+/// Check a configuration file, and its policies' decisions.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  scaivault-proxy check --config config.yaml
+  scaivault-proxy check --config config.yaml --expect cases.yaml --tenant payments
+
+A case file is a list of {principal, groups, action, resource: {secret: PATH}, wire, mode, expect: permit|deny}.")]
+pub(super) struct Check {
+    /// The file (YAML or JSON).
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Decisions the policies must make.
+    #[arg(long, value_name = "FILE")]
+    expect: Option<PathBuf>,
+    /// Whose policies the decisions are of.
+    #[arg(long, default_value = "default", requires = "expect")]
+    tenant: String,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    key: &'a str,
+    line: Option<u32>,
+    message: &'a str,
+}
+
+fn lines(problems: &[Problem]) -> Vec<Line<'_>> {
+    problems.iter().map(|p| Line { key: &p.key, line: p.line, message: &p.message }).collect()
+}
+
+impl Check {
+    pub(super) fn run(self, output: Output) -> Done {
+        let config = config::load(&self.config)?;
+        let Examined { problems, warnings, not_built } = app::examine(&config);
+        let cases = match &self.expect {
+            None => Ok(0),
+            Some(path) => self.cases(&config, path)?,
+        };
+        let good = problems.is_empty() && cases.is_ok();
+        if output.is_json() {
+            print_json(&serde_json::json!({
+                "valid": good, "problems": lines(&problems), "warnings": lines(&warnings), "not_served": lines(&not_built),
+                "cases": cases.as_ref().ok(), "failed_cases": cases.as_ref().err(),
+            }))?;
+        } else {
+            self.print(&problems, &warnings, &not_built);
+            match &cases {
+                Ok(0) => {}
+                Ok(count) => println!("{count} expected decisions hold"),
+                Err(failed) => failed.iter().for_each(|text| println!("FAILED  {text}")),
+            }
+        }
+        Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn print(&self, problems: &[Problem], warnings: &[Problem], not_built: &[Problem]) {
+        for (word, list) in
+            [("error", problems), ("warning", warnings), ("valid, not served by this release", not_built)]
+        {
+            for problem in list {
+                println!("{word}: {problem}");
+            }
+        }
+        if problems.is_empty() {
+            println!("{}: valid", self.config.display());
+        }
+    }
+
+    /// The outer error ends the command, the inner one is its result.
+    fn cases(
+        &self,
+        config: &config::Config,
+        path: &std::path::Path,
+    ) -> Result<Result<usize, Vec<String>>, Box<dyn std::error::Error + Send + Sync>> {
+        let tenant = config.tenants.iter().find(|tenant| tenant.tenant.as_str() == self.tenant);
+        let tenant = tenant.ok_or_else(|| format!("--tenant: there is no tenant {}", self.tenant))?;
+        let mut sources = Vec::new();
+        for file in &tenant.policies {
+            let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+            sources.push((file.display().to_string(), text));
+        }
+        let policies = Policies::compile(&sources, 1).map_err(|problems| problems.join("\n"))?;
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(check_cases(&text, &policies))
+    }
+}

@@ -1,0 +1,129 @@
+//! The command line: one file a verb. Nothing here decides anything about secrets.
+
+mod audit;
+mod check;
+mod dev;
+mod exec;
+mod explain;
+mod rest;
+mod seal;
+mod serve;
+mod token;
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use crate::telemetry::{self, LogFormat};
+
+const EXAMPLES: &str = "\
+Examples:
+  scaivault-proxy dev
+  scaivault-proxy dev --backend hashicorp-vault=http://127.0.0.1:8200 --backend-token-file ~/.vault-token
+  scaivault-proxy check --config /etc/scaivault-proxy/config.yaml
+  scaivault-proxy serve --config /etc/scaivault-proxy/config.yaml";
+
+/// A sidecar that speaks the wire formats of several secret stores and answers from any of them.
+#[derive(Debug, Parser)]
+#[command(name = "scaivault-proxy", version, about, after_help = EXAMPLES)]
+pub struct Cli {
+    /// How logs on standard error look.
+    #[arg(long, global = true, value_enum, default_value_t = Logs::Auto)]
+    log: Logs,
+    /// How answers on standard output look.
+    #[arg(long, global = true, value_enum, default_value_t = Output::Auto)]
+    output: Output,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// How logs look.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Logs {
+    Auto,
+    Json,
+    Text,
+}
+
+/// How answers look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// A table on a terminal, JSON otherwise.
+    Auto,
+    Json,
+    Table,
+}
+
+impl Output {
+    fn is_json(self) -> bool {
+        match self {
+            Self::Auto => !std::io::stdout().is_terminal(),
+            Self::Json => true,
+            Self::Table => false,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Serve everything on loopback with an empty store: for trying things out.
+    Dev(dev::Dev),
+    /// Serve a configuration file.
+    Serve(serve::Serve),
+    /// Check a configuration file, and its policies' decisions.
+    Check(check::Check),
+    /// Say why a name is or is not served to somebody.
+    Explain(explain::Explain),
+    /// Run a command with its secrets client pointed at a proxy of its own.
+    Exec(exec::Exec),
+    /// Make and end tokens of a running proxy.
+    Token(token::Token),
+    /// Verify and search audit files.
+    Audit(audit::Audit),
+    /// Make root keys.
+    Seal(seal::Seal),
+    /// Print a completion script.
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Cli { log, output, verb } = Cli::parse();
+    telemetry::init(match log {
+        Logs::Auto => LogFormat::Auto,
+        Logs::Json => LogFormat::Json,
+        Logs::Text => LogFormat::Text,
+    });
+    let done = match verb {
+        Verb::Dev(dev) => dev.run(),
+        Verb::Serve(serve) => serve.run(),
+        Verb::Check(check) => check.run(output),
+        Verb::Explain(explain) => explain.run(output),
+        Verb::Exec(exec) => exec.run(),
+        Verb::Token(token) => token.run(output),
+        Verb::Audit(audit) => audit.run(output),
+        Verb::Seal(seal) => seal.run(),
+        Verb::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "scaivault-proxy", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    done.unwrap_or_else(|problem| {
+        eprintln!("scaivault-proxy: {problem}");
+        ExitCode::FAILURE
+    })
+}
+
+/// What a verb ends with: an exit code, or a text for the person who called it.
+type Done = Result<ExitCode, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Prints JSON on standard output.
+fn print_json(value: &impl serde::Serialize) -> Result<(), serde_json::Error> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}

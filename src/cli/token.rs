@@ -1,0 +1,88 @@
+//! `token`: make and end tokens of a running proxy.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::rest::Rest;
+use super::{Done, Output, print_json};
+
+/// Make and end tokens of a running proxy.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  export SCAIVAULT_ADDR=http://127.0.0.1:8440 SCAIVAULT_TOKEN=...
+  scaivault-proxy token create --principal ci/build --group apps --folder apps/build --ttl 900
+  scaivault-proxy token revoke --accessor AbC...
+  scaivault-proxy token revoke-principal ci/build")]
+pub(super) struct Token {
+    /// The proxy's scaivault listener; the token is taken from SCAIVAULT_TOKEN.
+    #[arg(long, value_name = "URL", env = "SCAIVAULT_ADDR", default_value = "http://127.0.0.1:8440", global = true)]
+    server: String,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Make a token.
+    Create {
+        /// Who it stands for.
+        #[arg(long)]
+        principal: String,
+        /// A group; may be given several times.
+        #[arg(long = "group")]
+        groups: Vec<String>,
+        /// A folder the principal calls its own; may be given several times.
+        #[arg(long = "folder")]
+        folders: Vec<String>,
+        /// Seconds it lives.
+        #[arg(long, value_name = "SECONDS")]
+        ttl: Option<u64>,
+    },
+    /// End a token by its accessor.
+    Revoke {
+        /// The accessor.
+        #[arg(long)]
+        accessor: String,
+    },
+    /// End all credentials of a principal.
+    RevokePrincipal {
+        /// Its id.
+        principal: String,
+    },
+    /// Allow a principal's credentials again.
+    RestorePrincipal {
+        /// Its id.
+        principal: String,
+    },
+}
+
+impl Token {
+    pub(super) fn run(self, output: Output) -> Done {
+        let rest = Rest::new(&self.server)?;
+        match self.verb {
+            Verb::Create { principal, groups, folders, ttl } => {
+                let body = json!({"principal": principal, "groups": groups, "folders": folders, "ttl_seconds": ttl});
+                let made = rest.call("POST", "/v1/tokens", &[], Some(&body))?;
+                if output.is_json() {
+                    print_json(&made)?;
+                } else {
+                    for key in ["token", "accessor", "principal", "expires_at"] {
+                        println!("{key:<11} {}", made.get(key).and_then(|value| value.as_str()).unwrap_or("-"));
+                    }
+                }
+            }
+            Verb::Revoke { accessor } => {
+                rest.call("DELETE", "/v1/tokens", &[], Some(&json!({"accessor": accessor})))?;
+            }
+            Verb::RevokePrincipal { principal } => {
+                rest.call("PUT", &format!("/v1/principals/{principal}/revocation"), &[], Some(&json!({})))?;
+            }
+            Verb::RestorePrincipal { principal } => {
+                rest.call("DELETE", &format!("/v1/principals/{principal}/revocation"), &[], None)?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

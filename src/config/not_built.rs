@@ -1,0 +1,170 @@
+//! What a configuration may say and this release does not serve.
+//!
+//! `check` accepts it and lists it, `serve` refuses to start: an accepted key that does nothing would be a promise broken
+//! in silence. A key leaves this list with the change that builds it.
+
+use super::audit::SinkKind;
+use super::backend::BackendSettings;
+use super::rule::{BackendRule, WriteMode};
+use super::seal::SealKey;
+use super::tenant::TenantConfig;
+use super::vendor::{BackendConfig, VaultAuth};
+use super::{Config, Problem};
+use crate::secret::{Mode, WireKind};
+
+impl Config {
+    /// Everything in this configuration that is valid and not served by this release, by key path.
+    #[must_use]
+    pub fn not_built(&self) -> Vec<Problem> {
+        let mut found = Found(Vec::new());
+        self.process(&mut found);
+        for tenant in &self.tenants {
+            of_tenant(tenant, &mut found);
+        }
+        found.0
+    }
+
+    fn process(&self, found: &mut Found) {
+        found.when(self.store.path.is_some(), "store.path", None);
+        found.when(self.store.state.is_some(), "store.state", None);
+        if let Some(seal) = &self.seal {
+            found.when(!seal.current.is_direct(), "seal.provider", None);
+            found.when(!seal.previous.as_ref().is_none_or(SealKey::is_direct), "seal.previous.provider", None);
+        }
+        for sink in &self.audit.sinks {
+            let is_syslog = matches!(sink.kind, SinkKind::Syslog { .. });
+            found.when(is_syslog, format!("{}.type", sink.key), sink.line);
+        }
+        found.when(!self.intercept.hosts.is_empty(), "intercept.hosts", None);
+        found.when(self.admin.ui.is_some(), "admin.ui", None);
+        for listener in &self.listeners {
+            let is_built = match listener.wire {
+                WireKind::Scaivault | WireKind::Vault => true,
+                WireKind::Aws | WireKind::Azure | WireKind::Gcp => false,
+            };
+            found.when(!is_built, format!("{}.wire", listener.key), listener.line);
+        }
+    }
+}
+
+/// The list while it grows.
+struct Found(Vec<Problem>);
+
+impl Found {
+    fn when(&mut self, is_used: bool, key: impl Into<String>, line: Option<u32>) {
+        if is_used {
+            self.0.push(Problem::new(key, line, "valid, not served by this release"));
+        }
+    }
+}
+
+fn of_tenant(tenant: &TenantConfig, found: &mut Found) {
+    found.when(!tenant.identity.access_keys.is_empty(), tenant.key_of("identity.access_keys"), None);
+    found.when(!tenant.prefetch.paths.is_empty(), tenant.key_of("prefetch.paths"), None);
+    found.when(!tenant.webhooks.is_empty(), tenant.key_of("events.webhooks"), None);
+    for backend in &tenant.backends {
+        of_backend(backend, found);
+    }
+}
+
+fn of_backend(backend: &BackendSettings, found: &mut Found) {
+    let (key, line) = (&backend.key, backend.line);
+    match &backend.config {
+        BackendConfig::HashicorpVault(config) => {
+            let is_built = match config.auth {
+                VaultAuth::Approle { .. } | VaultAuth::Token { .. } | VaultAuth::Kubernetes { .. } => true,
+                VaultAuth::Aws { .. } | VaultAuth::Gcp { .. } => false,
+            };
+            found.when(!is_built, format!("{key}.config.auth_method"), line);
+        }
+        BackendConfig::AwsSecretsManager(_)
+        | BackendConfig::AzureKeyVault(_)
+        | BackendConfig::GoogleSecretManager(_) => found.when(true, format!("{key}.type"), line),
+    }
+    found.when(backend.config.upstream().proxy_url.is_some(), format!("{key}.config.proxy_url"), line);
+    found.when(backend.mode == Mode::Sync, format!("{key}.mode"), line);
+    found.when(backend.write_mode != WriteMode::Disabled, format!("{key}.write_mode"), line);
+    for rule in &backend.path_mapping {
+        of_rule(rule, found);
+    }
+}
+
+fn of_rule(rule: &BackendRule, found: &mut Found) {
+    let writes = rule.write_mode.is_some_and(|mode| mode != WriteMode::Disabled);
+    found.when(rule.mode == Some(Mode::Sync), format!("{}.mode", rule.key), rule.line);
+    found.when(writes, format!("{}.write_mode", rule.key), rule.line);
+    found.when(!rule.fallback.is_empty(), format!("{}.fallback", rule.key), rule.line);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::harness::{accepted, backend, listening, vault, with};
+    use crate::config::{Config, load};
+
+    fn keys(config: &Config) -> Vec<String> {
+        config.not_built().into_iter().map(|problem| problem.key).collect()
+    }
+
+    #[test]
+    fn of_the_shipped_files_exactly_this_is_not_built() {
+        let shipped = |name: &str| load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name)).unwrap();
+        assert_eq!(
+            keys(&shipped("sidecar.yaml")),
+            ["store.state", "listeners[1].wire", "prefetch.paths", "backends[1].type", "backends[1].mode"]
+        );
+        assert_eq!(
+            keys(&shipped("gateway.yaml")),
+            [
+                "store.path",
+                "listeners[2].wire",
+                "tenants.payments.events.webhooks",
+                "tenants.payments.backends[0].mode",
+                "tenants.payments.backends[0].path_mapping[2].write_mode",
+                "tenants.search.identity.access_keys",
+                "tenants.search.backends[0].type",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_proxied_vault_is_built() {
+        let text = backend("path_mapping: [{from: 'a/**', to: 'secret/data/**', mode: proxy, kv_version: 2}]");
+        assert_eq!(keys(&accepted(&text)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_key_that_is_not_built_is_named() {
+        let transit = "config: {endpoint: 'https://v', auth_method: approle, auth_config_path: infra/t}";
+        for (text, key) in [
+            (with(&format!("seal: {{provider: vault-transit, key: k, {transit}}}")), "seal.provider"),
+            (
+                with("seal: {provider: env, variable: K, previous: {provider: passphrase, path: p}}"),
+                "seal.previous.provider",
+            ),
+            (with("audit: {sinks: [{type: stdout}, {type: syslog, address: 'unix:/dev/log'}]}"), "audit.sinks[1].type"),
+            (with("intercept: {hosts: [secretsmanager.googleapis.com]}"), "intercept.hosts"),
+            (with("admin: {ui: {}}"), "admin.ui"),
+            (listening("- {wire: gcp, h2c: true, projects: {p: 1}}", ""), "listeners[0].wire"),
+            (listening("- {wire: azure, tls: {certificate: c, key: k}}", ""), "listeners[0].wire"),
+            (vault("endpoint: 'https://v', auth_method: aws, role: r"), "backends[0].config.auth_method"),
+            (vault("endpoint: 'https://v', auth_method: gcp, role: r"), "backends[0].config.auth_method"),
+            (
+                vault("endpoint: 'https://v', auth_method: kubernetes, role: r, proxy_url: 'http://p:1'"),
+                "backends[0].config.proxy_url",
+            ),
+            (backend("path_mapping: [{from: a, to: b, mode: sync}]"), "backends[0].path_mapping[0].mode"),
+        ] {
+            assert_eq!(keys(&accepted(&text)), [key]);
+        }
+        let text =
+            backend("mode: sync, write_mode: local, path_mapping: [{from: a, to: b, fallback: [{backend: w, to: c}]}]");
+        let second =
+            "\n- {name: w, type: hashicorp-vault, config: {endpoint: 'https://w', auth_method: kubernetes, role: r}}";
+        assert_eq!(
+            keys(&accepted(&format!("{}{second}\n", text.trim_end()))),
+            ["backends[0].mode", "backends[0].write_mode", "backends[0].path_mapping[0].fallback"]
+        );
+    }
+}

@@ -1,0 +1,117 @@
+//! Keyed hashes of credentials, and fresh ones.
+//!
+//! The key is random per process and never leaves this module, so a digest is worth nothing elsewhere and comparing
+//! digests with `==` tells an attacker nothing about the credential behind them.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::hmac;
+use ring::rand::{SecureRandom, SystemRandom};
+use zeroize::Zeroizing;
+
+use super::IdentityError;
+
+const NO_RANDOM: IdentityError = IdentityError::Internal("the system gave no random bytes");
+const TOKEN_PREFIX: &str = "svp.";
+const TOKEN_BYTES: usize = 32;
+const TOKEN_CHARS: usize = 4 + 43;
+const ACCESSOR_BYTES: usize = 18;
+
+/// What a digest is of. Equal texts in different places have different digests.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    Credential = 1,
+    RoleId = 2,
+    SecretId = 3,
+    Certificate = 4,
+    Workload = 5,
+}
+
+/// HMAC-SHA-256 of a text under the process key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Digest([u8; 32]);
+
+impl Digest {
+    /// The first half, which audit lines may show.
+    pub(super) fn short(&self) -> [u8; 16] {
+        let mut short = [0; 16];
+        for (to, from) in short.iter_mut().zip(self.0) {
+            *to = from;
+        }
+        short
+    }
+
+    /// An evenly spread small number.
+    pub(super) fn spread(&self) -> usize {
+        self.0.last().copied().map_or(0, usize::from)
+    }
+}
+
+/// The process key and the source of random credentials.
+pub(super) struct Digester {
+    key: hmac::Key,
+    random: SystemRandom,
+}
+
+impl Digester {
+    pub(super) fn new() -> Result<Self, IdentityError> {
+        let random = SystemRandom::new();
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &random).map_err(|_| NO_RANDOM)?;
+        Ok(Self { key, random })
+    }
+
+    pub(super) fn digest(&self, place: Place, text: &str) -> Digest {
+        let mut context = hmac::Context::with_key(&self.key);
+        context.update(&[place as u8]);
+        context.update(text.as_bytes());
+        let tag = context.sign();
+        let bytes: &[u8] = tag.as_ref();
+        let mut digest = [0; 32];
+        for (to, from) in digest.iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        Digest(digest)
+    }
+
+    /// A new token: `svp.` and 256 random bits.
+    pub(super) fn token(&self) -> Result<Zeroizing<String>, IdentityError> {
+        let mut bytes = Zeroizing::new([0_u8; TOKEN_BYTES]);
+        self.random.fill(bytes.as_mut_slice()).map_err(|_| NO_RANDOM)?;
+        let mut token = Zeroizing::new(String::with_capacity(TOKEN_CHARS));
+        token.push_str(TOKEN_PREFIX);
+        URL_SAFE_NO_PAD.encode_string(bytes.as_slice(), &mut token);
+        Ok(token)
+    }
+
+    /// A new accessor: names a token without being one.
+    pub(super) fn accessor(&self) -> Result<Box<str>, IdentityError> {
+        let mut bytes = [0_u8; ACCESSOR_BYTES];
+        self.random.fill(&mut bytes).map_err(|_| NO_RANDOM)?;
+        Ok(URL_SAFE_NO_PAD.encode(bytes).into_boxed_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_depend_on_key_place_and_text() {
+        let (one, two) = (Digester::new().unwrap(), Digester::new().unwrap());
+        let base = one.digest(Place::Credential, "a");
+        assert!(base == one.digest(Place::Credential, "a"));
+        assert!(base != one.digest(Place::Credential, "b"));
+        assert!(base != one.digest(Place::RoleId, "a"));
+        assert!(base != two.digest(Place::Credential, "a"));
+    }
+
+    #[test]
+    fn tokens_are_long_visible_and_new() {
+        let digester = Digester::new().unwrap();
+        let (one, two) = (digester.token().unwrap(), digester.token().unwrap());
+        assert!(one.starts_with("svp.") && one.len() == TOKEN_CHARS && one.bytes().all(|b| b.is_ascii_graphic()));
+        assert_ne!(*one, *two);
+        assert_eq!(one.capacity(), TOKEN_CHARS, "the buffer must not have moved");
+        assert_eq!(digester.accessor().unwrap().len(), 24);
+    }
+}

@@ -1,0 +1,42 @@
+//! Who is calling: from what a client presents to a [`Principal`].
+//!
+//! Promises: a credential is compared only after keyed hashing; an unknown, expired, revoked or ambiguous one is
+//! refused and never falls back to another kind; the credential alone decides the tenant; no credential reaches a log,
+//! an error or a `Debug` output. [`Directory`] is an immutable snapshot of the configuration; what is issued at run
+//! time (tokens, revocations, issuers' keys) lives in [`Sessions`] and survives a reload.
+//!
+//! Knows no wire, no policy and no HTTP: issuers' keys come through [`JwksSource`], which the composition root
+//! provides.
+
+mod certificate;
+mod compile;
+mod credential;
+mod digest;
+mod directory;
+mod error;
+mod jwt;
+mod login;
+mod moment;
+mod namespace;
+mod principal;
+mod revocation;
+mod session;
+mod sessions;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod tokens;
+
+pub use certificate::{CertificateError, PeerCertificate};
+pub use compile::Problem;
+pub use credential::{Caller, CallerVia, Credential};
+pub use directory::Directory;
+pub use error::{IdentityError, JwksError, JwtFault};
+pub use jwt::{JwksSource, discovery_url, jwks_uri};
+pub use login::Login;
+pub use namespace::parse_namespace;
+pub use principal::{Method, Principal};
+pub use session::{Issued, TokenHandle, TokenInfo};
+pub use sessions::Sessions;
+pub use settings::{Approle, CertRule, JwksLocation, JwtIssuer, StaticToken, TenantIdentity, WorkloadSettings};
+pub use tokens::{ChildSpec, IssueSpec};

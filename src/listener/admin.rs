@@ -1,0 +1,64 @@
+//! The admin listener: health for whoever restarts us, metrics for whoever watches. Never a secret, never audited.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::Drain;
+use crate::audit::Auditor;
+use crate::telemetry::Metrics;
+use crate::wire::{WireRequest, WireResponse};
+
+/// What the admin listener knows.
+pub struct Admin {
+    /// Rendered at `/metrics`.
+    pub metrics: Metrics,
+    /// A required sink that takes no lines makes the process unready.
+    pub auditor: Arc<Auditor>,
+    /// A draining process is not ready.
+    pub drain: Drain,
+    /// Whether a required sink's failure leaves readiness alone: a sidecar's pod must not be taken out for it.
+    pub keeps_ready: bool,
+    /// Set once everything is up.
+    pub started: AtomicBool,
+}
+
+impl Admin {
+    pub(super) fn handle(&self, request: WireRequest<'_>) -> WireResponse {
+        if !matches!(*request.method, http::Method::GET | http::Method::HEAD) {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n");
+        }
+        match request.path {
+            "/livez" => text(StatusCode::OK, "ok\n"),
+            "/startupz" if self.started.load(Ordering::Relaxed) => text(StatusCode::OK, "ok\n"),
+            "/startupz" => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
+            "/readyz" => self.ready(),
+            "/metrics" => {
+                self.metrics.gauge("scaivault_connections", Vec::new()).set(self.drain.connections() as f64);
+                self.metrics.tidy();
+                let body = Bytes::from(self.metrics.render());
+                WireResponse::new(StatusCode::OK, "text/plain; version=0.0.4", body)
+            }
+            _ => text(StatusCode::NOT_FOUND, "not found\n"),
+        }
+    }
+
+    fn ready(&self) -> WireResponse {
+        if !self.started.load(Ordering::Relaxed) {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "starting\n");
+        }
+        if self.drain.is_draining() {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
+        }
+        if !self.keeps_ready && !self.auditor.is_healthy() {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "a required audit sink takes no lines\n");
+        }
+        text(StatusCode::OK, "ok\n")
+    }
+}
+
+fn text(status: StatusCode, body: &'static str) -> WireResponse {
+    WireResponse::new(status, "text/plain", Bytes::from_static(body.as_bytes()))
+}

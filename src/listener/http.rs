@@ -1,0 +1,190 @@
+//! One request: head, body, the pipeline, response. Everything read is bounded in size and time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::{HeaderMap, Method, Version};
+use bytes::{Bytes, BytesMut};
+use pingora_core::apps::{HttpPersistentSettings, ReusedHttpStream};
+use pingora_core::protocols::http::ServerSession;
+use pingora_http::ResponseHeader;
+
+use super::connection::{Connection, Service};
+use super::gate::Cut;
+use super::head::{self, BadHead, Target};
+use crate::error::ErrorKind;
+use crate::wire::{Fault, WireRequest, WireResponse};
+
+const IDLE_SECONDS: u64 = 60;
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+pub(super) async fn serve(connection: &Arc<Connection>, mut session: ServerSession) -> Option<ReusedHttpStream> {
+    match session.read_request().await {
+        Ok(true) => {}
+        Ok(false) => return None,
+        Err(_) => {
+            refuse_head(connection, &mut session).await;
+            return None;
+        }
+    }
+    if !connection.is_h2 {
+        connection.gate.open();
+    }
+    connection.count_request();
+    session.set_keepalive(if connection.is_closing() { None } else { Some(IDLE_SECONDS) });
+    session.set_write_timeout(Some(WRITE_TIMEOUT));
+    let response = match respond(connection, &mut session).await {
+        Ok(response) => response,
+        Err(bad) => {
+            session.set_keepalive(None);
+            note_malformed(connection).await;
+            plain(bad)
+        }
+    };
+    let head_only = session.req_header().method == Method::HEAD;
+    write(&mut session, response, head_only).await.ok()?;
+    let settings = HttpPersistentSettings::for_session(&session);
+    let reusable = session.finish().await.ok()??;
+    connection.gate.next();
+    Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
+}
+
+/// A head the library could not read, or that the gate cut off. Its text, which may hold a credential, is not looked at.
+async fn refuse_head(connection: &Connection, session: &mut ServerSession) {
+    let status = match connection.gate.cut() {
+        Some(Cut::TooLarge) => 431,
+        Some(Cut::TooSlow) => 408,
+        None => 400,
+    };
+    note_malformed(connection).await;
+    drop(session.respond_error(status).await);
+}
+
+async fn note_malformed(connection: &Connection) {
+    if let Service::Wire(pipeline, listener) = &connection.endpoint.service {
+        pipeline.refuse_unread(*listener, &connection.peer).await;
+    }
+}
+
+async fn respond(connection: &Connection, session: &mut ServerSession) -> Result<WireResponse, BadHead> {
+    let raw = session.as_http1().map(|h1| h1.get_headers_raw_bytes());
+    if raw.as_deref().is_some_and(head::both_framings) {
+        return Err(BadHead { status: 400, reason: "both Content-Length and Transfer-Encoding" });
+    }
+    target(connection, session, raw.as_deref())?;
+    let body = match read_body(connection, session).await {
+        Ok(body) => body,
+        Err(unread) => {
+            // what is left of the body must not become the next request
+            session.set_keepalive(None);
+            return match unread {
+                Unread::TooLarge => Ok(too_large(connection).await),
+                Unread::Broken => Err(BadHead { status: 400, reason: "the body is not what the head announced" }),
+                Unread::TooSlow => Err(BadHead { status: 408, reason: "the body came too slowly" }),
+            };
+        }
+    };
+    let head = session.req_header();
+    let target = target(connection, session, raw.as_deref())?;
+    let request = WireRequest {
+        method: &head.method,
+        path: target.path,
+        query: target.query,
+        host: target.host,
+        headers: &head.headers,
+        body: &body,
+    };
+    Ok(match &connection.endpoint.service {
+        Service::Wire(pipeline, listener) => pipeline.handle(*listener, request, &connection.peer).await,
+        Service::Admin(admin) => admin.handle(request),
+    })
+}
+
+/// The request's target, from the raw head of HTTP/1 or the pseudo-headers of HTTP/2.
+fn target<'s>(
+    connection: &Connection,
+    session: &'s ServerSession,
+    raw: Option<&'s [u8]>,
+) -> Result<Target<'s>, BadHead> {
+    let request = session.req_header();
+    match raw {
+        Some(raw) => head::check_h1(raw, request.version, &request.headers, connection.caps.header_bytes),
+        None => head::check_h2(&request.uri, &request.headers),
+    }
+}
+
+enum Unread {
+    TooLarge,
+    TooSlow,
+    Broken,
+}
+
+async fn read_body(connection: &Connection, session: &mut ServerSession) -> Result<Bytes, Unread> {
+    let caps = &connection.caps;
+    let announced = content_length(&session.req_header().headers);
+    if announced.is_some_and(|length| length > caps.body_bytes as u64) {
+        return Err(Unread::TooLarge);
+    }
+    if session.is_body_empty() {
+        return Ok(Bytes::new());
+    }
+    if session.req_header().headers.contains_key(::http::header::EXPECT) {
+        drop(session.write_continue_response().await);
+    }
+    let reading = async {
+        let Some(first) = session.read_request_body().await.map_err(|_| Unread::Broken)? else {
+            return Ok(Bytes::new());
+        };
+        let mut body: Option<BytesMut> = None;
+        let mut size = first.len();
+        while size <= caps.body_bytes {
+            let Some(next) = session.read_request_body().await.map_err(|_| Unread::Broken)? else {
+                return Ok(body.map_or(first, BytesMut::freeze));
+            };
+            size += next.len();
+            body.get_or_insert_with(|| BytesMut::from(first.as_ref())).extend_from_slice(&next);
+        }
+        Err(Unread::TooLarge)
+    };
+    tokio::time::timeout(caps.body_timeout, reading).await.unwrap_or(Err(Unread::TooSlow))
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(::http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+async fn too_large(connection: &Connection) -> WireResponse {
+    match &connection.endpoint.service {
+        Service::Wire(pipeline, listener) => {
+            pipeline.refuse_whole(*listener, &connection.peer, Fault::of(ErrorKind::TooLarge)).await
+        }
+        Service::Admin(_) => plain(BadHead { status: 413, reason: "body too large" }),
+    }
+}
+
+/// An answer given before any wire is known to be spoken.
+fn plain(bad: BadHead) -> WireResponse {
+    let status = ::http::StatusCode::from_u16(bad.status).unwrap_or(::http::StatusCode::BAD_REQUEST);
+    WireResponse::new(status, "text/plain", Bytes::from_static(bad.reason.as_bytes()))
+}
+
+async fn write(session: &mut ServerSession, response: WireResponse, head_only: bool) -> Result<(), ()> {
+    let mut head = ResponseHeader::build(response.status, Some(response.headers.len() + 2)).map_err(drop)?;
+    for (name, value) in &response.headers {
+        head.append_header(name.clone(), value.clone()).map_err(drop)?;
+    }
+    let bodiless = response.status == ::http::StatusCode::NO_CONTENT;
+    if !bodiless {
+        head.insert_header(::http::header::CONTENT_LENGTH, response.body.len()).map_err(drop)?;
+    }
+    head.set_version(Version::HTTP_11);
+    session.write_response_header(Box::new(head)).await.map_err(drop)?;
+    let body = if head_only || bodiless { Bytes::new() } else { response.body };
+    match response.trailers {
+        None => session.write_response_body(body, true).await.map_err(drop),
+        Some(trailers) => {
+            session.write_response_body(body, false).await.map_err(drop)?;
+            session.write_response_trailers(trailers).await.map_err(drop)
+        }
+    }
+}

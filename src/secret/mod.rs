@@ -1,0 +1,27 @@
+//! The neutral language every wire and every backend translates to and from.
+//!
+//! Nothing here does IO and nothing here knows a vendor. A name, a value or a version that exists as one of these
+//! types has been validated; everything after decoding (policy input, audit line, store key, upstream request) is
+//! derived from these types only, never from the bytes of the request.
+
+mod call;
+mod name;
+mod operation;
+mod path;
+mod record;
+mod reply;
+mod tenant;
+mod value;
+mod version;
+
+pub use call::{
+    Call, Dialect, ListOptions, MetadataChange, PassCall, SecretAction, SecretCall, VersionSet, WriteOptions,
+};
+pub use name::{RemoteName, WireName};
+pub use operation::{Action, Mode, Operation, WireKind};
+pub use path::{Folder, PathError, SecretPath};
+pub use record::{Described, Metadata, SecretRecord, VersionInfo, VersionState};
+pub use reply::{NativeReply, Outcome, Reply, Span};
+pub use tenant::{Tenant, TenantError};
+pub use value::{SecretType, SecretValue};
+pub use version::{Precondition, VersionSelector};

@@ -1,0 +1,69 @@
+//! The two foreign spellings of a secret's name: the client's and the backend's.
+
+use std::fmt;
+
+/// A secret as a client calls it, before the listener's mapping: `<mount>/<logical path>` on the vault wire, the secret
+/// name on aws, `<vault>/<name>` on azure, `<project>/<id>` on gcp, the secret path on scaivault. Percent-decoded once,
+/// valid UTF-8, no control character; nothing more is promised.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WireName(Box<str>);
+
+/// A secret as its backend calls it, after the backend's mapping.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RemoteName(Box<str>);
+
+impl WireName {
+    /// Wraps a decoded name; `None` if it is empty or holds a control character.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        plausible(text).then(|| Self(Box::from(text)))
+    }
+
+    /// The name as decoded.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl RemoteName {
+    /// Wraps a mapped name; `None` if it is empty or holds a control character.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        plausible(text).then(|| Self(Box::from(text)))
+    }
+
+    /// The name as the backend spells it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn plausible(text: &str) -> bool {
+    !text.is_empty() && !text.chars().any(char::is_control)
+}
+
+impl fmt::Display for WireName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for WireName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WireName({:?})", self.0)
+    }
+}
+
+impl fmt::Display for RemoteName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for RemoteName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RemoteName({:?})", self.0)
+    }
+}

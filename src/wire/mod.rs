@@ -1,0 +1,303 @@
+//! The protocols. A folder a vendor, both roles inside: the frontend (server role: bytes to calls, answers to bytes) and
+//! the backend (client role). Frontends are pure; they know names and shapes of their vendor and nothing of listeners,
+//! mapping, policy or other wires.
+
+mod cursor;
+mod message;
+pub mod scaivault;
+mod strict;
+mod target;
+pub mod vault;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+pub use cursor::Cursors;
+pub use message::{ListenerFacts, Mount, MountKind, PassOperation, Passthrough, WireRequest, WireResponse};
+pub use strict::{JsonError, check_json};
+pub use target::{Query, TargetError, decode_segments};
+
+use crate::audit::Disclosure;
+use crate::error::ErrorKind;
+use crate::identity::{Credential, Issued, Principal, TokenInfo};
+use crate::secret::{Call, Mode, WireKind};
+
+/// A request, decoded.
+#[derive(Debug)]
+pub struct Decoded<'r> {
+    /// What was presented; borrowed from the request, never logged.
+    pub credential: Credential<'r>,
+    /// The namespace asked for, canonical: no leading or trailing slash; `None` is the root.
+    pub namespace: Option<String>,
+    /// What is asked for.
+    pub request: Request,
+    /// What the answer must look like; only the frontend that made it reads it.
+    pub shape: Shape,
+}
+
+/// What a client asks for.
+#[derive(Debug)]
+pub enum Request {
+    /// About secrets: goes through mapping and policy.
+    Secret(Call),
+    /// Log in; needs no credential.
+    Login(LoginRequest),
+    /// About the caller's own token.
+    Token(TokenRequest),
+    /// Answered from configuration and policy.
+    System(SystemRequest),
+    /// Administration of this proxy.
+    Admin(AdminRequest),
+}
+
+/// A login.
+#[derive(Debug)]
+pub struct LoginRequest {
+    /// The auth mount in the path.
+    pub mount: String,
+    /// What the client brought; `None` if it is no method this proxy checks (a workload listener answers it all the same).
+    pub proof: Option<LoginProof>,
+}
+
+/// What a client logs in with.
+pub enum LoginProof {
+    /// Role id and secret id.
+    Approle {
+        /// Public half.
+        role_id: String,
+        /// Secret half.
+        secret_id: Zeroizing<String>,
+    },
+    /// A signed token of an identity provider or a Kubernetes cluster.
+    Jwt {
+        /// The token.
+        jwt: Zeroizing<String>,
+        /// The role the client names; decides nothing.
+        role: Option<String>,
+    },
+}
+
+impl std::fmt::Debug for LoginProof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Approle { .. } => "Approle",
+            Self::Jwt { .. } => "Jwt",
+        })
+    }
+}
+
+/// A call about the caller's own token.
+#[derive(Debug)]
+pub enum TokenRequest {
+    /// Describe it.
+    Lookup,
+    /// Extend it.
+    Renew(Option<Duration>),
+    /// End it.
+    Revoke,
+    /// Make a child with a subset of the groups.
+    Create(ChildRequest),
+}
+
+/// What a child token is to be.
+#[derive(Debug, Default)]
+pub struct ChildRequest {
+    /// Groups wanted; `None`: the parent's.
+    pub policies: Option<Vec<String>>,
+    /// Lifetime wanted.
+    pub ttl: Option<Duration>,
+    /// Lifetime that renewing cannot pass.
+    pub explicit_max_ttl: Option<Duration>,
+    /// Whether it can be renewed.
+    pub renewable: bool,
+    /// Shown in look-ups.
+    pub display_name: Option<String>,
+    /// Shown in look-ups.
+    pub meta: Vec<(String, String)>,
+}
+
+/// A call answered from configuration and policy, with every backend down.
+#[derive(Debug)]
+pub enum SystemRequest {
+    /// Health: no credential, no audit line.
+    Health,
+    /// Seal status: no credential, no audit line.
+    SealStatus,
+    /// Leader: no credential, no audit line.
+    Leader,
+    /// All mounts, as the CLI asks.
+    UiMounts,
+    /// The mount that a path lies in.
+    UiMount(String),
+    /// All mounts.
+    Mounts,
+    /// A key-value mount's settings.
+    MountConfig,
+    /// What the caller may do at API paths.
+    Capabilities(Vec<Probe>),
+}
+
+/// One path of a capabilities question.
+#[derive(Debug)]
+pub struct Probe {
+    /// As the client wrote it.
+    pub asked: String,
+    /// The calls it could make there, if the path is one this wire serves.
+    pub calls: Vec<(&'static str, Call)>,
+}
+
+/// Administration over the scaivault wire.
+#[derive(Debug)]
+pub enum AdminRequest {
+    /// Make a token.
+    IssueToken {
+        /// Principal id.
+        principal: String,
+        /// Groups.
+        groups: Vec<String>,
+        /// Folders it calls its own.
+        folders: Vec<String>,
+        /// Lifetime wanted.
+        ttl: Option<Duration>,
+    },
+    /// End a token, named by itself or its accessor.
+    RevokeToken(Zeroizing<String>),
+    /// End (`true`) or allow again (`false`) all credentials of a principal.
+    Revocation {
+        /// Principal id.
+        principal: String,
+        /// Whether its credentials end.
+        revoked: bool,
+    },
+    /// Why a read of a wire name would be allowed or not, or why a past request failed.
+    Explain(ExplainRequest),
+}
+
+/// What is to be explained.
+#[derive(Clone, Debug)]
+pub enum ExplainRequest {
+    /// A name on a wire.
+    Name {
+        /// Which wire's names.
+        wire: Option<String>,
+        /// The wire name.
+        name: String,
+        /// The operation; a read if absent.
+        operation: Option<String>,
+        /// Another principal than the caller.
+        principal: Option<String>,
+    },
+    /// A request by its id.
+    Request(String),
+}
+
+/// What an answer must look like. One variant a wire; a wire only reads its own.
+#[derive(Clone, Debug)]
+pub enum Shape {
+    /// The vault wire.
+    Vault(vault::Shape),
+    /// The scaivault wire.
+    Scaivault(scaivault::Shape),
+}
+
+/// A success on its way out.
+pub enum Answer<'a> {
+    /// Secrets: only what the audit trail has taken.
+    Secret(Disclosure),
+    /// A new token, by login or creation.
+    Issued(Issued),
+    /// A token's description; the token itself where the caller presented it.
+    Token(TokenInfo, Option<&'a str>),
+    /// A renewed token.
+    Renewed(TokenInfo, Option<&'a str>),
+    /// Nothing to say.
+    Done,
+    /// What an API path allows, by asked path.
+    Capabilities(Vec<(String, Vec<&'static str>)>),
+    /// A system answer that needs nothing but the listener's facts.
+    System(&'a SystemRequest, Arc<Principal>),
+    /// As [`Self::System`], for callers without a credential.
+    Public(&'a SystemRequest),
+    /// A decision explained, as JSON.
+    Explained(serde_json::Value),
+}
+
+/// What every answer may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Reveal<'a> {
+    /// The request's id.
+    pub request_id: &'a str,
+    /// The listener's facts.
+    pub facts: &'a ListenerFacts,
+    /// Seconds since the epoch.
+    pub now_secs: u64,
+    /// The backend that answered, if one did.
+    pub backend: Option<&'a str>,
+    /// How the path is served, for answers about secrets.
+    pub mode: Option<Mode>,
+    /// Whether a list goes on behind its last name.
+    pub more: bool,
+}
+
+/// A failure on its way out.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    /// What kind.
+    pub kind: ErrorKind,
+    /// What was wrong with the request, from a closed set of texts.
+    pub detail: Option<&'static str>,
+    /// Seconds after which a retry makes sense.
+    pub retry_after: Option<u64>,
+    /// Whether the wire's idiom for a refused credential pre-check applies (vault's mount preflight).
+    pub preflight: bool,
+}
+
+impl Fault {
+    /// A fault without further detail.
+    #[must_use]
+    pub const fn of(kind: ErrorKind) -> Self {
+        Self { kind, detail: None, retry_after: None, preflight: false }
+    }
+
+    /// A fault that says what was wrong.
+    #[must_use]
+    pub const fn because(kind: ErrorKind, detail: &'static str) -> Self {
+        Self { kind, detail: Some(detail), retry_after: None, preflight: false }
+    }
+
+    /// A request that cannot be understood.
+    #[must_use]
+    pub const fn malformed(detail: &'static str) -> Self {
+        Self::because(ErrorKind::Malformed, detail)
+    }
+}
+
+/// The server role of a wire: bytes to calls and answers to bytes, without IO.
+pub trait Frontend: Send + Sync {
+    /// Which wire this is.
+    fn kind(&self) -> WireKind;
+
+    /// Called once for every request, after the listener has read it whole. Nothing after it looks at the request again.
+    ///
+    /// # Errors
+    /// What the client got wrong; nothing is repaired.
+    fn decode<'r>(&self, request: &WireRequest<'r>, facts: &ListenerFacts) -> Result<Decoded<'r>, Fault>;
+
+    /// Called for a success. Secrets arrive only inside a [`Disclosure`].
+    fn encode(&self, shape: &Shape, answer: Answer<'_>, reveal: Reveal<'_>) -> WireResponse;
+
+    /// Called for a failure.
+    fn refuse(&self, fault: Fault, reveal: Reveal<'_>) -> WireResponse;
+}
+
+/// The frontend of a wire; `None` for wires this release does not serve.
+#[must_use]
+pub fn frontend(kind: WireKind) -> Option<Box<dyn Frontend>> {
+    match kind {
+        WireKind::Vault => Some(Box::new(vault::VaultFrontend)),
+        WireKind::Scaivault => Some(Box::new(scaivault::ScaivaultFrontend)),
+        WireKind::Aws | WireKind::Azure | WireKind::Gcp => None,
+    }
+}

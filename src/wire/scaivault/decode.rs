@@ -1,0 +1,269 @@
+//! From a request to a call.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, header};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use zeroize::Zeroizing;
+
+use super::Shape;
+use crate::error::ErrorKind;
+use crate::identity::Credential;
+use crate::secret::{
+    Call, Dialect, ListOptions, Metadata, Operation, Precondition, SecretAction, SecretCall, SecretType, SecretValue,
+    VersionSelector, VersionSet, WireName, WriteOptions,
+};
+use crate::wire::{
+    AdminRequest, Decoded, ExplainRequest, Fault, ListenerFacts, Query, Request, Shape as WireShape, SystemRequest,
+    TargetError, WireRequest, check_json, decode_segments,
+};
+
+const MAX_LIMIT: usize = 1000;
+const MAX_TTL: u64 = 366 * 86_400;
+
+pub(super) fn decode<'r>(request: &WireRequest<'r>, facts: &ListenerFacts) -> Result<Decoded<'r>, Fault> {
+    let credential = credential(request.headers, facts)?;
+    let segments = decode_segments(request.path).map_err(malformed)?;
+    let mut query = Query::parse(request.query).map_err(malformed)?;
+    let names: Vec<&str> = segments.iter().map(Cow::as_ref).collect();
+    let method = request.method.as_str();
+    if !request.body.is_empty() || matches!(method, "POST" | "PUT" | "PATCH") {
+        check_body(request)?;
+    }
+    let (decoded, shape) = match (method, names.as_slice()) {
+        (_, ["v1", "secrets", path @ ..]) => secret(method, path, request, &mut query, facts)?,
+        ("POST", ["v1", "tokens"]) => (Request::Admin(issue(request.body)?), Shape::Other),
+        ("DELETE", ["v1", "tokens"]) => (Request::Admin(revoke(request.body)?), Shape::Other),
+        ("PUT" | "DELETE", ["v1", "principals", principal @ .., "revocation"]) if !principal.is_empty() => {
+            let revocation = AdminRequest::Revocation { principal: principal.join("/"), revoked: method == "PUT" };
+            (Request::Admin(revocation), Shape::Other)
+        }
+        ("GET", ["v1", "federation", "explain"]) => (Request::Admin(explain(&mut query)?), Shape::Other),
+        ("GET", ["v1", "health"]) => (Request::System(SystemRequest::Health), Shape::Other),
+        (_, ["v1", "tokens" | "principals" | "federation" | "health", ..]) => {
+            return Err(Fault::because(ErrorKind::Unsupported, "no such method here"));
+        }
+        _ => return Err(Fault::because(ErrorKind::NotFound, "no such endpoint")),
+    };
+    if !query.is_empty() {
+        return Err(Fault::malformed("unsupported query parameter"));
+    }
+    Ok(Decoded { credential, namespace: None, request: decoded, shape: WireShape::Scaivault(shape) })
+}
+
+fn secret(
+    method: &str,
+    path: &[&str],
+    request: &WireRequest<'_>,
+    query: &mut Query<'_>,
+    facts: &ListenerFacts,
+) -> Result<(Request, Shape), Fault> {
+    let listing = flag(query, "list")?;
+    let path = match path.split_last() {
+        Some((last, rest)) if last.is_empty() && listing => rest,
+        _ => path,
+    };
+    if path.iter().any(|part| part.is_empty()) {
+        return Err(malformed(TargetError::EmptySegment));
+    }
+    let text = path.join("/");
+    let name =
+        if text.is_empty() { None } else { Some(WireName::parse(&text).ok_or(malformed(TargetError::Character))?) };
+    if name.is_none() && !listing {
+        return Err(Fault::malformed("no secret path"));
+    }
+    let (operation, action, shape) = match method {
+        "GET" if listing => {
+            let options = ListOptions { after: cursor(query, facts)?, limit: limit(query)? };
+            (Operation::List, SecretAction::List(options), Shape::Names(text))
+        }
+        "GET" if flag(query, "versions")? => (Operation::Describe, SecretAction::Describe, Shape::Versions(text)),
+        "GET" => (Operation::Read, SecretAction::Read(version(query)?), Shape::Secret(text)),
+        "PUT" if flag(query, "undelete")? => {
+            (Operation::Undelete, SecretAction::Undelete(version_set(query)?), Shape::Other)
+        }
+        "PUT" => (Operation::Write, write(request.body, facts.value_bytes)?, Shape::Written(text)),
+        "DELETE" if flag(query, "destroy")? => {
+            (Operation::Destroy, SecretAction::Destroy(version_set(query)?), Shape::Other)
+        }
+        "DELETE" => (Operation::Delete, SecretAction::Delete(version_set(query)?), Shape::Other),
+        _ => return Err(Fault::because(ErrorKind::Unsupported, "no such method here")),
+    };
+    let secret = SecretCall { name, action, dialect: Dialect::Neutral };
+    Ok((Request::Secret(Call { operation, secret }), shape))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PutBody<'b> {
+    #[serde(borrow)]
+    data: &'b RawValue,
+    #[serde(default)]
+    secret_type: Option<String>,
+    #[serde(default)]
+    metadata: Option<Metadata>,
+    #[serde(default)]
+    cas: Option<u64>,
+}
+
+fn write(body: &[u8], limit: usize) -> Result<SecretAction, Fault> {
+    let put: PutBody<'_> = read(body)?;
+    let raw = put.data.get();
+    let secret_type = match put.secret_type.as_deref() {
+        None if raw.starts_with('"') => SecretType::Text,
+        None => SecretType::Json,
+        Some(word) => SecretType::parse(word).ok_or(Fault::malformed("secret_type is json, text or binary"))?,
+    };
+    let value = match secret_type {
+        SecretType::Json => SecretValue::copy_of(raw.as_bytes()),
+        SecretType::Text => SecretValue::new(string(raw)?.into_bytes()),
+        SecretType::Binary => {
+            let text = Zeroizing::new(string(raw)?);
+            let bytes = STANDARD.decode(text.as_bytes()).map_err(|_| Fault::malformed("binary data is not base64"))?;
+            SecretValue::new(bytes)
+        }
+    };
+    if value.len() > limit {
+        return Err(Fault::because(ErrorKind::TooLarge, "the value is larger than limits.value_bytes"));
+    }
+    let precondition = match put.cas {
+        None => Precondition::None,
+        Some(0) => Precondition::Absent,
+        Some(version) => Precondition::Version(version),
+    };
+    let options = WriteOptions { precondition, conditional: put.cas.is_some(), metadata: put.metadata };
+    Ok(SecretAction::Write { value, secret_type, options })
+}
+
+fn string(raw: &str) -> Result<String, Fault> {
+    serde_json::from_str(raw).map_err(|_| Fault::malformed("data is not a string"))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IssueBody {
+    principal: String,
+    #[serde(default)]
+    groups: Vec<String>,
+    #[serde(default)]
+    folders: Vec<String>,
+    #[serde(default)]
+    ttl_seconds: Option<u64>,
+}
+
+fn issue(body: &[u8]) -> Result<AdminRequest, Fault> {
+    let IssueBody { principal, groups, folders, ttl_seconds } = read(body)?;
+    if ttl_seconds.is_some_and(|ttl| ttl > MAX_TTL) {
+        return Err(Fault::malformed("ttl_seconds is longer than a year"));
+    }
+    Ok(AdminRequest::IssueToken { principal, groups, folders, ttl: ttl_seconds.map(Duration::from_secs) })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RevokeBody {
+    #[serde(default)]
+    token: Option<Zeroizing<String>>,
+    #[serde(default)]
+    accessor: Option<Zeroizing<String>>,
+}
+
+fn revoke(body: &[u8]) -> Result<AdminRequest, Fault> {
+    match read(body)? {
+        RevokeBody { token: Some(named), accessor: None } | RevokeBody { token: None, accessor: Some(named) } => {
+            Ok(AdminRequest::RevokeToken(named))
+        }
+        _ => Err(Fault::malformed("give either token or accessor")),
+    }
+}
+
+fn explain(query: &mut Query<'_>) -> Result<AdminRequest, Fault> {
+    let mut take = |key| query.take(key).map(Cow::into_owned);
+    if let Some(id) = take("request") {
+        return Ok(AdminRequest::Explain(ExplainRequest::Request(id)));
+    }
+    let name = take("name").ok_or(Fault::malformed("give name or request"))?;
+    let (wire, operation, principal) = (take("wire"), take("operation"), take("as"));
+    Ok(AdminRequest::Explain(ExplainRequest::Name { wire, name, operation, principal }))
+}
+
+fn read<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Fault> {
+    serde_json::from_slice(body).map_err(|_| Fault::malformed("a field is missing, unknown or of the wrong type"))
+}
+
+/// JSON by its media type, and unambiguous. A browser cannot send this type across origins without asking first.
+fn check_body(request: &WireRequest<'_>) -> Result<(), Fault> {
+    if request.headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(Fault::because(ErrorKind::Unsupported, "compressed request bodies are not supported"));
+    }
+    if request.body.is_empty() {
+        return Ok(());
+    }
+    let kind = request.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if kind.split(';').next().is_none_or(|kind| kind.trim() != "application/json") {
+        return Err(Fault::because(ErrorKind::Unsupported, super::encode::WRONG_MEDIA_TYPE));
+    }
+    check_json(request.body).map_err(|_| Fault::malformed("the body is not one unambiguous JSON document"))
+}
+
+fn credential<'r>(headers: &'r HeaderMap, facts: &ListenerFacts) -> Result<Credential<'r>, Fault> {
+    if facts.workload {
+        return Ok(Credential::None);
+    }
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(Credential::None) };
+    if values.next().is_some() {
+        return Err(Fault::malformed("Authorization given more than once"));
+    }
+    let text = value.to_str().map_err(|_| Fault::malformed("Authorization is not visible ASCII"))?;
+    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() || token.contains(' ') {
+        return Err(Fault::malformed("Authorization is not `Bearer <token>`"));
+    }
+    Ok(Credential::Bearer(token))
+}
+
+fn flag(query: &mut Query<'_>, key: &str) -> Result<bool, Fault> {
+    match query.take(key).as_deref() {
+        None | Some("false") => Ok(false),
+        Some("true" | "") => Ok(true),
+        Some(_) => Err(Fault::malformed("a boolean parameter is neither true nor false")),
+    }
+}
+
+fn number(query: &mut Query<'_>, key: &str) -> Result<Option<u64>, Fault> {
+    match query.take(key) {
+        None => Ok(None),
+        Some(text) => match text.parse() {
+            Ok(number) if number > 0 && !text.starts_with('+') => Ok(Some(number)),
+            _ => Err(Fault::malformed("a number parameter is not a positive number")),
+        },
+    }
+}
+
+fn version(query: &mut Query<'_>) -> Result<VersionSelector, Fault> {
+    Ok(number(query, "version")?.map_or(VersionSelector::Current, VersionSelector::Number))
+}
+
+fn version_set(query: &mut Query<'_>) -> Result<VersionSet, Fault> {
+    Ok(number(query, "version")?.map_or(VersionSet::Current, |version| VersionSet::Numbers(vec![version])))
+}
+
+fn limit(query: &mut Query<'_>) -> Result<Option<usize>, Fault> {
+    Ok(number(query, "limit")?.map(|limit| usize::try_from(limit).unwrap_or(MAX_LIMIT).min(MAX_LIMIT)))
+}
+
+fn cursor(query: &mut Query<'_>, facts: &ListenerFacts) -> Result<Option<Box<str>>, Fault> {
+    match query.take("cursor") {
+        None => Ok(None),
+        Some(text) => facts.cursors.open(&text).map(Some).ok_or(Fault::malformed("the cursor is not one of ours")),
+    }
+}
+
+fn malformed(error: TargetError) -> Fault {
+    Fault::malformed(error.detail())
+}

@@ -1,0 +1,47 @@
+//! Our own REST API: secrets, tokens, revocation and explanation, with problem documents (RFC 9457) for errors.
+
+mod decode;
+mod encode;
+
+use super::{Answer, Decoded, Fault, Frontend, ListenerFacts, Reveal, WireRequest, WireResponse};
+use crate::secret::WireKind;
+
+/// The server role; there is no client role of its own (another proxy is reached over the vault wire).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ScaivaultFrontend;
+
+/// What the answer must look like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// A secret, under the path that was asked for.
+    Secret(String),
+    /// The versions of a secret.
+    Versions(String),
+    /// Names in a folder.
+    Names(String),
+    /// A write.
+    Written(String),
+    /// Anything else.
+    Other,
+}
+
+impl Frontend for ScaivaultFrontend {
+    fn kind(&self) -> WireKind {
+        WireKind::Scaivault
+    }
+
+    fn decode<'r>(&self, request: &WireRequest<'r>, facts: &ListenerFacts) -> Result<Decoded<'r>, Fault> {
+        decode::decode(request, facts)
+    }
+
+    fn encode(&self, shape: &super::Shape, answer: Answer<'_>, reveal: Reveal<'_>) -> WireResponse {
+        match shape {
+            super::Shape::Scaivault(shape) => encode::encode(shape, answer, reveal),
+            super::Shape::Vault(_) => encode::encode(&Shape::Other, answer, reveal),
+        }
+    }
+
+    fn refuse(&self, fault: Fault, reveal: Reveal<'_>) -> WireResponse {
+        encode::problem(fault, reveal)
+    }
+}

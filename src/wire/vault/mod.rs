@@ -1,0 +1,71 @@
+//! HashiCorp Vault and OpenBao, both roles: the KV engines, token and login calls, the `sys` calls clients make before
+//! anything else, and passthrough of whatever else a listener lists.
+//!
+//! Mounts are what the listener declares; an undeclared one is refused. A header or parameter that asks for something
+//! this wire does not do (response wrapping, MFA, a second factor of any kind) is an error, never ignored.
+
+mod backend;
+mod body;
+mod decode;
+mod encode;
+mod fault;
+mod kv;
+mod login;
+mod schema;
+mod session;
+mod system;
+mod system_answer;
+
+pub use backend::{VaultBackend, VaultSettings};
+pub use login::{AuthMethod, CredentialSource};
+
+use super::{Answer, Decoded, Fault, Frontend, ListenerFacts, Reveal, WireRequest, WireResponse};
+use crate::secret::WireKind;
+
+/// The server role.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct VaultFrontend;
+
+/// What the answer to a vault call must look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// KV version 2, `data/`.
+    Kv2Data,
+    /// KV version 2, the result of a write to `data/`.
+    Kv2Written,
+    /// KV version 2, `metadata/`.
+    Kv2Metadata,
+    /// KV version 2, `subkeys/`, down to so many levels (0: all).
+    Kv2Subkeys(u32),
+    /// KV version 1.
+    Kv1,
+    /// `data.keys`.
+    Keys,
+    /// Anything that has no body on success.
+    Empty,
+    /// Passthrough: native bytes only.
+    Pass,
+    /// Tokens and logins.
+    Auth,
+    /// `sys/*`.
+    System,
+}
+
+impl Frontend for VaultFrontend {
+    fn kind(&self) -> WireKind {
+        WireKind::Vault
+    }
+
+    fn decode<'r>(&self, request: &WireRequest<'r>, facts: &ListenerFacts) -> Result<Decoded<'r>, Fault> {
+        decode::decode(request, facts)
+    }
+
+    fn encode(&self, shape: &super::Shape, answer: Answer<'_>, reveal: Reveal<'_>) -> WireResponse {
+        let shape = if let super::Shape::Vault(shape) = shape { *shape } else { Shape::Empty };
+        encode::encode(shape, answer, reveal)
+    }
+
+    fn refuse(&self, fault: Fault, reveal: Reveal<'_>) -> WireResponse {
+        fault::render(fault, reveal)
+    }
+}

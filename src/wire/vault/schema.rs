@@ -1,0 +1,135 @@
+//! The shapes both roles share: envelopes, versions, error bodies.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::clock::Timestamp;
+use crate::secret::{Metadata, VersionInfo, VersionState};
+
+/// `{"errors": […]}`.
+#[derive(Serialize)]
+pub(super) struct Errors<'a> {
+    pub(super) errors: [&'a str; 1],
+}
+
+/// An answer's envelope, on the way out.
+#[derive(Serialize)]
+pub(super) struct Envelope<'a, D, A> {
+    pub(super) request_id: &'a str,
+    pub(super) lease_id: &'static str,
+    pub(super) renewable: bool,
+    pub(super) lease_duration: u64,
+    pub(super) data: D,
+    pub(super) wrap_info: (),
+    pub(super) warnings: Option<[&'a str; 1]>,
+    pub(super) auth: A,
+}
+
+impl<'a, D, A> Envelope<'a, D, A> {
+    pub(super) const fn new(request_id: &'a str, data: D, auth: A) -> Self {
+        Self {
+            request_id,
+            lease_id: "",
+            renewable: false,
+            lease_duration: 0,
+            data,
+            wrap_info: (),
+            warnings: None,
+            auth,
+        }
+    }
+}
+
+/// What an answer's envelope says besides its data, on the way in.
+#[derive(Deserialize)]
+pub(super) struct Answered<'a> {
+    #[serde(default, borrow)]
+    pub(super) request_id: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    pub(super) lease_id: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    pub(super) data: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    pub(super) auth: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    pub(super) wrap_info: Option<&'a RawValue>,
+}
+
+/// A token, as a login or renewal answers it.
+#[derive(Deserialize)]
+pub(super) struct Auth {
+    pub(super) client_token: String,
+    #[serde(default)]
+    pub(super) lease_duration: u64,
+    #[serde(default)]
+    pub(super) renewable: bool,
+}
+
+/// `data` of a KV version 2 read, on the way in.
+#[derive(Deserialize)]
+pub(super) struct ReadData<'a> {
+    #[serde(default, borrow)]
+    pub(super) data: Option<&'a RawValue>,
+    pub(super) metadata: VersionMetadata,
+}
+
+/// What KV version 2 says of one version.
+#[derive(Deserialize)]
+pub(super) struct VersionMetadata {
+    pub(super) created_time: String,
+    #[serde(default)]
+    pub(super) custom_metadata: Option<Metadata>,
+    #[serde(default)]
+    pub(super) deletion_time: String,
+    #[serde(default)]
+    pub(super) destroyed: bool,
+    #[serde(default)]
+    pub(super) version: u64,
+}
+
+impl VersionMetadata {
+    /// In the neutral language; `None` if a time is not one.
+    pub(super) fn info(&self, version: u64, now: Timestamp) -> Option<VersionInfo> {
+        let deletion = match self.deletion_time.as_str() {
+            "" => None,
+            text => Some(Timestamp::parse_rfc3339(text)?),
+        };
+        let state = match deletion {
+            _ if self.destroyed => VersionState::Destroyed(deletion),
+            Some(at) if at <= now => VersionState::Deleted(at),
+            _ => VersionState::Current,
+        };
+        let created_at = Timestamp::parse_rfc3339(&self.created_time)?;
+        Some(VersionInfo { version, native_id: None, created_at, state, deletes_at: deletion.filter(|at| *at > now) })
+    }
+}
+
+/// `data` of a KV version 2 metadata read, on the way in.
+#[derive(Deserialize)]
+pub(super) struct Metadata2 {
+    #[serde(default)]
+    pub(super) cas_required: bool,
+    pub(super) created_time: String,
+    pub(super) current_version: u64,
+    #[serde(default)]
+    pub(super) custom_metadata: Option<Metadata>,
+    #[serde(default)]
+    pub(super) delete_version_after: String,
+    #[serde(default)]
+    pub(super) max_versions: u64,
+    #[serde(default)]
+    pub(super) oldest_version: u64,
+    pub(super) updated_time: String,
+    #[serde(default)]
+    pub(super) versions: BTreeMap<u64, VersionMetadata>,
+}
+
+/// `data.keys` of a list, on the way in.
+#[derive(Deserialize)]
+pub(super) struct Keys {
+    #[serde(default)]
+    pub(super) keys: Vec<String>,
+}
