@@ -161,7 +161,7 @@ mod tests {
         let (ledger, oncall) = (ledger(), oncall());
         let (secret, other, home, root) = (path("audit"), path("audit/x"), folder("audit"), folder(""));
         let aws = Context { wire: WireKind::Aws, ..here() };
-        let sync = Context { mode: Mode::Sync, ..here() };
+        let sync = Context { mode: Mode::Local, ..here() };
         let here = here();
         let ask = |principal, action, resource, context| Question { principal, action, resource, context };
         let questions = [

@@ -164,7 +164,7 @@ async fn a11_a_call_has_one_end_however_it_goes_away() {
     let written = lines(&path);
     let ends: Vec<_> = written.iter().filter_map(|line| line.get("outcome")?.as_str()).collect();
     assert_eq!(ends, ["internal", "internal", "internal", "ok", "not_found"]);
-    let requests: Vec<_> = written.iter().filter(|line| line.get("outcome").is_some()).map(|line| &line["request_id"]);
+    let requests = written.iter().filter(|line| line.get("outcome").is_some()).map(|line| &line["request_id"]);
     let mut requests: Vec<_> = requests.map(ToString::to_string).collect();
     requests.sort();
     requests.dedup();

@@ -180,8 +180,13 @@ pub(super) fn grant(name: &str) -> Grant {
 
 /// The reply to a read of version 3, with a value no line may show.
 pub(super) fn reply() -> Reply {
-    let info =
-        VersionInfo { version: 3, native_id: None, created_at: Timestamp::from_secs(1), state: VersionState::Current };
+    let info = VersionInfo {
+        version: 3,
+        native_id: None,
+        created_at: Timestamp::from_secs(1),
+        state: VersionState::Current,
+        deletes_at: None,
+    };
     Reply::Neutral(Outcome::Record(Box::new(SecretRecord {
         value: Some(SecretValue::copy_of(b"canary")),
         secret_type: SecretType::Text,

@@ -164,9 +164,12 @@ proptest! {
     #[test]
     fn any_byte_changed_is_found(line in 0..6_usize, byte in 0..150_usize, with in 1..255_u8) {
         let mut lines: Vec<Vec<u8>> = trail(5).into_iter().map(String::into_bytes).collect();
+        // the last line without its newline is a cut tail, which only an expected number can show
+        prop_assume!(line < 5 || lines[line][byte] != b'\n');
         lines[line][byte] ^= with;
         let text = lines.concat();
         let report = verify(vec![("a".to_owned(), &text[..])], &KEY, None);
-        prop_assert!(!report.is_sound() || lines[line][byte] == b'\n');
+        // a last line that no longer reads as one is a cut tail: reported, and proof only against an expected number
+        prop_assert!(!report.findings.is_empty());
     }
 }
