@@ -11,6 +11,8 @@ use ulid::{ULID_LEN, Ulid};
 
 use crate::clock::{Clock, Timestamp};
 
+const UUID_LEN: usize = 36;
+
 /// The identifier of one request: 128 bits, shown as the 26 characters of a ULID. Every error a client sees carries it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(Ulid);
@@ -22,10 +24,29 @@ impl RequestId {
         Self::at(clock.now())
     }
 
-    /// The identifier that text shows; `None` if it is not one.
+    /// The identifier that text shows, as a ULID or as a UUID; `None` if it is neither.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        if text.len() == UUID_LEN {
+            let digits = text.replace('-', "");
+            return u128::from_str_radix(&digits, 16).ok().map(|bits| Self(Ulid(bits)));
+        }
         Ulid::from_string(text).ok().map(Self)
+    }
+
+    /// The same number as a UUID.
+    #[must_use]
+    pub fn to_uuid(self) -> String {
+        let mut text = String::with_capacity(UUID_LEN);
+        for (index, byte) in self.0.0.to_be_bytes().into_iter().enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                text.push('-');
+            }
+            for half in [byte >> 4, byte & 15] {
+                text.push(char::from_digit(half.into(), 16).unwrap_or('0'));
+            }
+        }
+        text
     }
 
     pub(super) fn at(time: Timestamp) -> Self {
@@ -92,6 +113,7 @@ mod tests {
             let text = id.to_string();
             assert_eq!(text.len(), 26);
             assert_eq!(RequestId::parse(&text), Some(id));
+            assert_eq!(RequestId::parse(&id.to_uuid()), Some(id));
             assert!(seen.insert(id.0.random()));
         }
         assert_eq!(seen.len(), 2000);

@@ -12,7 +12,7 @@ use super::digest::Place;
 use super::directory::Directory;
 use super::jwt::{Accepted, Verdict};
 use super::session::{Draft, Issued, Terms};
-use super::{IdentityError, JwtFault, Principal};
+use super::{IdentityError, JwtFault, Method, Principal};
 use crate::secret::{SecretPath, Tenant};
 
 const MAX_FETCHES: usize = 4;
@@ -168,5 +168,9 @@ fn login_path(mount: &str) -> Result<String, IdentityError> {
 }
 
 fn display_name(mount: &str, principal: &Principal) -> String {
-    format!("{mount}-{}", principal.id()).replace('/', "-")
+    // a real server shows an AppRole's login by its mount alone
+    match principal.method() {
+        Method::Approle => mount.to_owned(),
+        _ => format!("{mount}-{}", principal.id()).replace('/', "-"),
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{Line, ListenerState, Snapshot, TenantState};
-use crate::audit::Note;
+use crate::audit::{Note, RequestId};
 use crate::clock::Timestamp;
 use crate::error::ErrorKind;
 use crate::identity::{Caller, Method, Principal};
@@ -22,6 +22,7 @@ impl Line<'_> {
     ) -> Result<WireResponse, Fault> {
         let value = match request {
             ExplainRequest::Request(id) => {
+                let id = RequestId::parse(&id).map_or(id, |id| id.to_string());
                 let found = self.pipeline.recent.find(&id);
                 let (owner, trouble) =
                     found.ok_or(Fault::because(ErrorKind::NotFound, "no failed request with this id is remembered"))?;

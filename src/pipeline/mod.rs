@@ -113,6 +113,7 @@ struct Line<'a> {
     peer: &'a Peer,
     request_id: RequestId,
     id_text: String,
+    id_uuid: String,
     started: Instant,
     operation: Operation,
 }
@@ -133,6 +134,7 @@ impl<'a> Line<'a> {
             peer,
             request_id,
             id_text: request_id.to_string(),
+            id_uuid: request_id.to_uuid(),
             started: Instant::now(),
             operation: Operation::Unknown,
         }
@@ -151,9 +153,12 @@ impl<'a> Line<'a> {
         let Decoded { credential, namespace, request, shape } = decoded;
         self.operation = operation(&request);
         match request {
-            Request::System(request @ (SystemRequest::Health | SystemRequest::SealStatus | SystemRequest::Leader)) => {
-                Ok(self.encode(&shape, Answer::Public(&request), None, false))
-            }
+            Request::System(
+                request @ (SystemRequest::Health
+                | SystemRequest::Init
+                | SystemRequest::SealStatus
+                | SystemRequest::Leader),
+            ) => Ok(self.encode(&shape, Answer::Public(&request), None, false)),
             Request::Login(login) => self.login(login, namespace.as_deref(), &shape).await,
             request => {
                 let caller = self.authenticate(credential).await?;
@@ -386,6 +391,7 @@ impl<'a> Line<'a> {
     fn reveal(&self) -> Reveal<'_> {
         Reveal {
             request_id: &self.id_text,
+            request_uuid: &self.id_uuid,
             facts: &self.state.facts,
             now_secs: self.pipeline.clock.now().secs(),
             backend: None,

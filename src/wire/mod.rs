@@ -123,6 +123,8 @@ pub struct ChildRequest {
 pub enum SystemRequest {
     /// Health: no credential, no audit line.
     Health,
+    /// Whether there is anything to unseal: no credential, no audit line.
+    Init,
     /// Seal status: no credential, no audit line.
     SealStatus,
     /// Leader: no credential, no audit line.
@@ -227,8 +229,10 @@ pub enum Answer<'a> {
 /// What every answer may use.
 #[derive(Clone, Copy, Debug)]
 pub struct Reveal<'a> {
-    /// The request's id.
+    /// The request's id: 26 characters, as audit and log know it.
     pub request_id: &'a str,
+    /// The same number as a UUID, for wires whose clients expect one.
+    pub request_uuid: &'a str,
     /// The listener's facts.
     pub facts: &'a ListenerFacts,
     /// Seconds since the epoch.

@@ -71,7 +71,7 @@ async fn s19_an_approle_login_does_not_tell_which_half_was_wrong() {
         |role_id: &'static str, secret_id: &'static str| Login::Approle { mount: "approle", role_id, secret_id };
     let issued = directory.login(&tenant("a"), login(ROLE, SECRET)).await.unwrap();
     assert_eq!(issued.info.path, "auth/approle/login");
-    assert_eq!(issued.info.display_name, "approle-payments-ledger");
+    assert_eq!(issued.info.display_name, "approle");
     assert_eq!(names(issued.info.policies()), ["apps", "ledger"]);
     assert_eq!((issued.info.ttl, issued.info.renewable, issued.info.orphan), (Duration::from_secs(3600), true, true));
     let caller = directory.by(&issued.token).unwrap();

@@ -19,13 +19,14 @@ const MAX_CUSTOM_VALUE: usize = 512;
 
 /// Checks a body to be one unambiguous JSON document.
 pub(super) fn check(body: &[u8]) -> Result<(), Fault> {
-    check_json(body).map_err(|_| Fault::malformed("failed to decode JSON input"))
+    check_json(body).map_err(|_| Fault::malformed("failed to decode JSON input: not one unambiguous document"))
 }
 
 /// Reads a body into `T`, saying nothing of its content when it does not fit.
 pub(super) fn read<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Fault> {
     check(body)?;
-    serde_json::from_slice(body).map_err(|_| Fault::malformed("a field has the wrong type or is unknown"))
+    serde_json::from_slice(body)
+        .map_err(|_| Fault::malformed("failed to decode JSON input: a field has the wrong type or is unknown"))
 }
 
 #[derive(Deserialize)]
@@ -44,6 +45,9 @@ struct Options {
 }
 
 pub(super) fn write_v2(body: &[u8], limit: usize) -> Result<(SecretValue, WriteOptions), Fault> {
+    if body.trim_ascii() == b"null" {
+        return Err(Fault::malformed("no data provided"));
+    }
     let write: WriteV2<'_> = read(body)?;
     let data = write.data.filter(|data| data.get() != "null").ok_or(Fault::malformed("no data provided"))?;
     let value = object(data.get(), limit)?;
@@ -70,7 +74,7 @@ pub(super) fn write_v1(body: &[u8], limit: usize) -> Result<SecretValue, Fault> 
 
 fn object(text: &str, limit: usize) -> Result<SecretValue, Fault> {
     if !text.starts_with('{') {
-        return Err(Fault::malformed("data is not a JSON object"));
+        return Err(Fault::malformed("failed to decode JSON input: data is not a JSON object"));
     }
     if text.len() > limit {
         return Err(Fault::because(ErrorKind::TooLarge, "the value is larger than limits.value_bytes"));

@@ -44,7 +44,8 @@ pub(super) fn decode<'r>(request: &WireRequest<'r>, facts: &ListenerFacts) -> Re
     refuse_unsupported_headers(request.headers, facts)?;
     let mut segments = decode_segments(request.path).map_err(malformed)?;
     let mut query = Query::parse(request.query).map_err(malformed)?;
-    let verb = verb(request.method, &mut query)?;
+    let is_probe = request.method == Method::HEAD && segments.iter().skip(1).eq(["sys", "health"]);
+    let verb = if is_probe { Verb::Read } else { verb(request.method, &mut query)? };
     if segments.first().is_none_or(|first| first != "v1") {
         return Err(Fault::of(ErrorKind::NotFound));
     }

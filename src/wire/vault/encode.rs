@@ -27,11 +27,11 @@ pub(super) fn encode(shape: Shape, answer: Answer<'_>, reveal: Reveal<'_>) -> Wi
             Reply::Native(native) => self::native(native),
             Reply::Neutral(outcome) => neutral(shape, outcome, reveal),
         },
-        Answer::Issued(issued) => ok(&Envelope::new(reveal.request_id, (), issued_auth(&issued))),
+        Answer::Issued(issued) => ok(&Envelope::new(reveal.request_uuid, (), issued_auth(&issued))),
         Answer::Renewed(info, token) => {
-            ok(&Envelope::new(reveal.request_id, (), auth(&info, token.unwrap_or_default())))
+            ok(&Envelope::new(reveal.request_uuid, (), auth(&info, token.unwrap_or_default())))
         }
-        Answer::Token(info, token) => ok(&Envelope::new(reveal.request_id, lookup(&info, token, reveal), ())),
+        Answer::Token(info, token) => ok(&Envelope::new(reveal.request_uuid, lookup(&info, token, reveal), ())),
         Answer::Done | Answer::Explained(_) => empty(),
         Answer::Capabilities(paths) => system_answer::capabilities(&paths, reveal),
         Answer::System(request, _) | Answer::Public(request) => system_answer::render(request, reveal),
@@ -92,10 +92,10 @@ fn neutral(shape: Shape, outcome: Outcome, reveal: Reveal<'_>) -> WireResponse {
         Outcome::NotFound => not_found(),
         Outcome::Done => empty(),
         Outcome::Names(names) if names.is_empty() => not_found(),
-        Outcome::Names(keys) => ok(&Envelope::new(reveal.request_id, Keys { keys }, ())),
-        Outcome::Described(described) => ok(&Envelope::new(reveal.request_id, metadata(&described), ())),
+        Outcome::Names(keys) => ok(&Envelope::new(reveal.request_uuid, Keys { keys }, ())),
+        Outcome::Described(described) => ok(&Envelope::new(reveal.request_uuid, metadata(&described), ())),
         Outcome::Written(info, custom) => match shape {
-            Shape::Kv2Written => ok(&Envelope::new(reveal.request_id, version_metadata(&info, &custom), ())),
+            Shape::Kv2Written => ok(&Envelope::new(reveal.request_uuid, version_metadata(&info, &custom), ())),
             _ => empty(),
         },
         Outcome::Record(record) => match shape {
@@ -118,7 +118,7 @@ fn read_v2(record: &SecretRecord, reveal: Reveal<'_>) -> WireResponse {
     };
     let size = record.value.as_ref().map_or(0, crate::secret::SecretValue::len);
     let mut out = Vec::with_capacity(size + metadata.len() + 256);
-    open(&mut out, reveal.request_id, 0);
+    open(&mut out, reveal.request_uuid, 0);
     out.extend_from_slice(b"{\"data\":");
     fields(&mut out, record);
     out.extend_from_slice(b",\"metadata\":");
@@ -134,7 +134,7 @@ fn read_v1(record: &SecretRecord, reveal: Reveal<'_>) -> WireResponse {
         return not_found();
     }
     let mut out = Vec::with_capacity(512);
-    open(&mut out, reveal.request_id, KV1_LEASE_SECONDS);
+    open(&mut out, reveal.request_uuid, KV1_LEASE_SECONDS);
     fields(&mut out, record);
     close(&mut out);
     WireResponse::new(StatusCode::OK, JSON, Bytes::from(out))
@@ -194,7 +194,7 @@ fn subkeys(record: &SecretRecord, depth: u32, reveal: Reveal<'_>) -> WireRespons
     let status = if record.value.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
     let subkeys = shape.map(|value| hollow(value, if depth == 0 { u32::MAX } else { depth }));
     let body = Subkeys { metadata: version_metadata(&record.info, &record.metadata), subkeys };
-    json(status, &Envelope::new(reveal.request_id, body, ()))
+    json(status, &Envelope::new(reveal.request_uuid, body, ()))
 }
 
 /// Replaces every leaf, and everything below `depth` levels of objects, by null.
@@ -267,7 +267,8 @@ fn metadata(described: &Described) -> MetadataOut<'_> {
         custom_metadata: (!described.metadata.is_empty()).then_some(&described.metadata),
         delete_version_after: go_duration(described.delete_after_secs),
         max_versions: described.max_versions,
-        oldest_version: described.oldest_version,
+        // a real server says 0 until it has forgotten a version
+        oldest_version: if described.oldest_version > 1 { described.oldest_version } else { 0 },
         updated_time: described.updated_at.rfc3339(),
         versions: described.versions.iter().map(entry).collect(),
     }
@@ -287,8 +288,8 @@ fn go_duration(seconds: u64) -> String {
 struct AuthOut<'a> {
     client_token: &'a str,
     accessor: &'a str,
-    policies: &'a [Box<str>],
-    token_policies: &'a [Box<str>],
+    policies: Vec<&'a str>,
+    token_policies: Vec<&'a str>,
     metadata: Option<BTreeMap<&'a str, &'a str>>,
     lease_duration: u64,
     renewable: bool,
@@ -307,8 +308,8 @@ fn auth<'a>(info: &'a TokenInfo, token: &'a str) -> AuthOut<'a> {
     AuthOut {
         client_token: token,
         accessor: &info.accessor,
-        policies: info.policies(),
-        token_policies: info.policies(),
+        policies: policies(info),
+        token_policies: policies(info),
         metadata: meta(info),
         lease_duration: info.ttl.as_secs(),
         renewable: info.renewable,
@@ -318,6 +319,13 @@ fn auth<'a>(info: &'a TokenInfo, token: &'a str) -> AuthOut<'a> {
         mfa_requirement: (),
         num_uses: 0,
     }
+}
+
+/// A token's groups, in the order a real server lists policies.
+fn policies(info: &TokenInfo) -> Vec<&str> {
+    let mut policies: Vec<&str> = info.policies().iter().map(|policy| &**policy).collect();
+    policies.sort_unstable();
+    policies
 }
 
 fn meta(info: &TokenInfo) -> Option<BTreeMap<&str, &str>> {
@@ -339,7 +347,7 @@ struct LookupOut<'a> {
     num_uses: u64,
     orphan: bool,
     path: &'a str,
-    policies: &'a [Box<str>],
+    policies: Vec<&'a str>,
     renewable: bool,
     ttl: u64,
     r#type: &'static str,
@@ -361,7 +369,7 @@ fn lookup<'a>(info: &'a TokenInfo, token: Option<&'a str>, reveal: Reveal<'_>) -
         num_uses: 0,
         orphan: info.orphan,
         path: &info.path,
-        policies: info.policies(),
+        policies: policies(info),
         renewable: info.renewable,
         ttl: left,
         r#type: "service",

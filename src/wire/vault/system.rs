@@ -16,6 +16,7 @@ pub(super) fn decode(rest: &[&str], target: &mut Target<'_, '_>) -> Result<(Requ
             *target.query = Query::default();
             SystemRequest::Health
         }
+        (["init"], Verb::Read) => SystemRequest::Init,
         (["seal-status"], Verb::Read) => SystemRequest::SealStatus,
         (["leader"], Verb::Read) => SystemRequest::Leader,
         (["mounts"], Verb::Read) => SystemRequest::Mounts,

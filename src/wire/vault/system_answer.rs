@@ -11,13 +11,14 @@ const VERSION: &str = concat!("1.18.0+scaivault-proxy.", env!("CARGO_PKG_VERSION
 const CLUSTER: &str = "scaivault-proxy";
 
 pub(super) fn render(request: &SystemRequest, reveal: Reveal<'_>) -> WireResponse {
-    let id = reveal.request_id;
+    let id = reveal.request_uuid;
     match request {
         SystemRequest::Health => ok(&json!({
             "initialized": true, "sealed": false, "standby": false, "performance_standby": false,
             "replication_performance_mode": "disabled", "replication_dr_mode": "disabled",
             "server_time_utc": reveal.now_secs, "version": VERSION, "cluster_name": CLUSTER, "cluster_id": "",
         })),
+        SystemRequest::Init => ok(&json!({"initialized": true})),
         SystemRequest::SealStatus => ok(&json!({
             "type": "shamir", "initialized": true, "sealed": false, "t": 1, "n": 1, "progress": 0, "nonce": "",
             "version": VERSION, "build_date": "", "migration": false, "cluster_name": CLUSTER, "cluster_id": "",
@@ -64,7 +65,7 @@ fn mounts(reveal: Reveal<'_>) -> WireResponse {
 /// An envelope whose data also stands at its top level.
 fn repeated(data: Map<String, Value>, reveal: Reveal<'_>) -> Value {
     let mut body = data.clone();
-    body.insert("request_id".to_owned(), json!(reveal.request_id));
+    body.insert("request_id".to_owned(), json!(reveal.request_uuid));
     body.insert("lease_id".to_owned(), json!(""));
     body.insert("renewable".to_owned(), json!(false));
     body.insert("lease_duration".to_owned(), json!(0));
