@@ -60,11 +60,7 @@ pub fn build(config: &Config, extras: &Extras, ground: &Ground, generation: u64)
     let directory = Directory::compile(identities, ground.sessions.clone(), Arc::new(HttpKeys), ground.clock.clone())
         .map_err(|found| found.into_iter().map(|p| Problem::new(p.key, None, p.message)).collect::<Vec<_>>());
     match directory {
-        Ok(directory) if problems.is_empty() => {
-            let clients = tenants.values().flat_map(|tenant: &TenantState| &tenant.backends);
-            ground.tender.keep(clients.map(|backend| backend.client.clone()).collect());
-            Ok(Snapshot { generation, listeners, directory, tenants })
-        }
+        Ok(directory) if problems.is_empty() => Ok(Snapshot { generation, listeners, directory, tenants }),
         Ok(_) => Err(problems),
         Err(found) => {
             problems.extend(found);
@@ -305,9 +301,10 @@ fn credential_source(tenant: &TenantConfig, path: &SecretPath, extras: &Extras, 
             Ok(SecretValue::copy_of(&bytes))
         });
     }
-    let (records, path) = (ground.records(&tenant.tenant), path.clone());
+    let (records, clock, path) = (ground.records(&tenant.tenant), ground.clock.clone(), path.clone());
     Arc::new(move || {
-        let stored = records.stored(&path).ok_or("the stored credential does not exist yet")?;
+        let stored = records.stored(&path).filter(|stored| stored.version.is_readable(clock.now()));
+        let stored = stored.ok_or("the stored credential does not exist, or is deleted")?;
         let value = records.value(&path, stored.current).map_err(|_| "the stored credential cannot be opened")?;
         value.ok_or("the stored credential has no value")
     })
@@ -455,10 +452,11 @@ const fn pass_operation(operation: &PassOperation) -> crate::wire::PassOperation
     }
 }
 
-/// The hosts a listener answers for. Our own API always has a list: what the configuration says, else loopback names, the
+/// The hosts a listener answers for. Our own API, and listeners that ask for no credential, always have a list: what the configuration says, else loopback names, the
 /// listener's own address and the names in its certificate.
 fn hosts(listener: &ListenerConfig) -> Vec<String> {
-    if !listener.hosts.is_empty() || listener.wire != crate::secret::WireKind::Scaivault {
+    let is_open = listener.auth == ListenerAuth::Workload && matches!(listener.address, crate::config::Address::Tcp(_));
+    if !listener.hosts.is_empty() || (listener.wire != crate::secret::WireKind::Scaivault && !is_open) {
         return listener.hosts.clone();
     }
     let mut hosts: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();

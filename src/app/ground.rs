@@ -8,6 +8,7 @@ use crate::backend::Backend;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{BackendSettings, Problem, SealConfig, SealKey};
 use crate::identity::Sessions;
+use crate::pipeline::Snapshot;
 use crate::seal::{Barrier, EnvKey, FileKey, KeyProvider, RandomKey, Records, RootKey};
 use crate::secret::Tenant;
 use crate::store::{MemoryStore, Store};
@@ -99,6 +100,22 @@ impl Ground {
         let kept = Kept { settings: settings.clone(), files, client: client.clone() };
         backends.insert(key, kept);
         Ok(client)
+    }
+}
+
+impl Ground {
+    /// Tends exactly a snapshot's backends from now on, and forgets the clients it does not use.
+    pub(super) fn settle(&self, snapshot: &Snapshot) {
+        let used: Vec<_> = snapshot
+            .tenants
+            .values()
+            .flat_map(|tenant| &tenant.backends)
+            .map(|backend| backend.client.clone())
+            .collect();
+        let mut backends = self.backends.lock().unwrap_or_else(PoisonError::into_inner);
+        backends.retain(|_, kept| used.iter().any(|client| Arc::ptr_eq(client, &kept.client)));
+        drop(backends);
+        self.tender.keep(used);
     }
 }
 

@@ -35,7 +35,7 @@ impl Reloader {
         let rejected = self.ground.metrics.gauge("scaivault_config_rejected", Vec::new());
         rejected.set(0.0);
         let mut generation = 1;
-        let mut seen = self.look(&config);
+        let mut seen = Some(self.look(&config));
         loop {
             let asked = tokio::select! {
                 asked = hangup.recv() => asked.is_some(),
@@ -45,10 +45,13 @@ impl Reloader {
                 self.auditor.reopen();
             }
             let now = self.look(&config);
-            if !asked && now == seen {
+            if !asked && Some(now) == seen {
                 continue;
             }
-            match self.reload(&config, generation + 1) {
+            let result = self.reload(&config, generation + 1);
+            // what changed while it was being read is read again
+            let torn = self.look(&config) != now;
+            match result {
                 Ok(next) => {
                     generation += 1;
                     config = next;
@@ -60,7 +63,7 @@ impl Reloader {
                     tracing::error!(%problems, "configuration rejected; the one before stays");
                 }
             }
-            seen = self.look(&config);
+            seen = if torn { None } else { Some(self.look(&config)) };
         }
     }
 
@@ -79,9 +82,13 @@ impl Reloader {
         }
         let snapshot =
             build(&next, &self.extras, &self.ground, generation).map_err(|problems| super::listed(&problems))?;
-        for tls in self.tls.iter() {
-            tls.reload().map_err(|error| error.to_string())?;
+        let staged: Result<Vec<_>, _> = self.tls.iter().map(TlsReloader::stage).collect();
+        let staged = staged.map_err(|error| error.to_string())?;
+        // from here on nothing can fail
+        for (tls, staged) in self.tls.iter().zip(staged) {
+            tls.commit(staged);
         }
+        self.ground.settle(&snapshot);
         self.pipeline.replace(snapshot);
         Ok(next)
     }

@@ -74,6 +74,7 @@ pub fn prepare(config: Config, extras: Extras) -> Result<Running, AppError> {
     }
     let ground = Arc::new(Ground::lay(config.seal.as_ref()).map_err(|problem| AppError::Problems(vec![problem]))?);
     let snapshot = build(&config, &extras, &ground, 1).map_err(AppError::Problems)?;
+    ground.settle(&snapshot);
     let tls = tls(&config)?;
     for listener in &config.listeners {
         probe(&listener.key, &listener.address)?;
@@ -133,6 +134,8 @@ pub fn serve(running: Running, source: Option<std::path::PathBuf>) -> Result<(),
 fn server_conf() -> ServerConf {
     ServerConf {
         threads: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+        // a request, its backend connection and their wake-ups stay on one thread
+        work_stealing: false,
         // draining is ours; this is for the last GOAWAY frames
         grace_period_seconds: Some(1),
         graceful_shutdown_timeout_seconds: Some(1),

@@ -13,6 +13,9 @@ use super::draft::Draft;
 use super::lines::Lines;
 use super::ticket::Ticket;
 
+/// How long lines of callers that come at the same time are gathered.
+const GATHER: Duration = Duration::from_micros(50);
+
 pub(super) struct Lane {
     name: Box<str>,
     required: bool,
@@ -42,8 +45,11 @@ struct Queue {
 pub(super) enum Pace {
     /// At once: there is more to do.
     Now,
-    /// When there is something to do.
-    Idle,
+    /// When there is something to do; `busy` if the last batch held lines of several callers.
+    Idle {
+        /// Wait a moment for more lines before taking them.
+        busy: bool,
+    },
     /// After a pause, because the sink did not take everything.
     After(Duration),
 }
@@ -190,10 +196,17 @@ impl Lane {
         let mut queue = lock(&self.queue);
         match pace {
             Pace::Now => {}
-            Pace::Idle => {
+            Pace::Idle { busy } => {
                 while queue.lines.is_empty() && !queue.reopen && queue.closing.is_none() {
                     queue.sleeping = true;
                     queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                }
+                if busy && !queue.reopen && queue.closing.is_none() {
+                    // callers come at the same time: a moment's wait makes one system call and one wake-up of many
+                    queue.sleeping = false;
+                    drop(queue);
+                    std::thread::sleep(GATHER);
+                    queue = lock(&self.queue);
                 }
             }
             Pace::After(pause) => {

@@ -28,6 +28,8 @@ const WRITE_BYTES: usize = 256 << 10;
 /// Pauses after `WouldBlock` and after other errors; doubled each time.
 const BLOCKED_PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(20)];
 const FAILED_PAUSES: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(250)];
+/// From so many lines in a batch on, callers are taken to come at the same time.
+const BUSY_LINES: usize = 2;
 /// The outcome of a line whose caller was told that it was not taken.
 const SEALED: &[u8] = ErrorKind::Sealed.label().as_bytes();
 
@@ -51,6 +53,8 @@ pub(super) struct Writer {
     has_ended: bool,
     checkpoint: (u64, Instant),
     pause: Duration,
+    /// Lines in the last batch.
+    batch: usize,
     scratch: String,
 }
 
@@ -101,6 +105,7 @@ impl Writer {
             has_ended: false,
             checkpoint: (0, Instant::now()),
             pause: Duration::ZERO,
+            batch: 0,
             scratch: String::new(),
         }
     }
@@ -171,7 +176,7 @@ impl Writer {
         let [first, last] = match progress {
             Progress::Done => {
                 self.pause = Duration::ZERO;
-                return if self.has_more() { Pace::Now } else { Pace::Idle };
+                return if self.has_more() { Pace::Now } else { Pace::Idle { busy: self.batch >= BUSY_LINES } };
             }
             Progress::Blocked => BLOCKED_PAUSES,
             Progress::Failed => FAILED_PAUSES,
@@ -365,6 +370,7 @@ impl Writer {
             let lines = u64::try_from(entries).unwrap_or(u64::MAX);
             self.unsynced = Some(self.unsynced.unwrap_or(0).saturating_add(lines));
         }
+        self.batch = entries;
         let was_healthy = self.lane.settle(entries, self.written.seq, is_durable);
         if is_durable && !was_healthy {
             tracing::info!(sink = self.lane.name(), "the audit sink takes lines");

@@ -21,6 +21,7 @@ use super::lifecycle::Drain;
 use crate::pipeline::{Peer, Pipeline};
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const ADMIN_CONNECTIONS: usize = 64;
 const H2_IDLE: Duration = Duration::from_secs(300);
 
 /// What answers on an endpoint.
@@ -47,6 +48,8 @@ pub struct Gateway {
     endpoints: Vec<Arc<Endpoint>>,
     caps: Caps,
     permits: Arc<Semaphore>,
+    /// Apart: whoever fills the wires must not make the process look dead.
+    admin_permits: Arc<Semaphore>,
     drain: Drain,
     attach: Box<dyn Fn() + Send + Sync>,
 }
@@ -56,7 +59,8 @@ impl Gateway {
     #[must_use]
     pub fn new(endpoints: Vec<Endpoint>, caps: Caps, drain: Drain, attach: Box<dyn Fn() + Send + Sync>) -> Self {
         let permits = Arc::new(Semaphore::new(caps.connections));
-        Self { endpoints: endpoints.into_iter().map(Arc::new).collect(), caps, permits, drain, attach }
+        let admin_permits = Arc::new(Semaphore::new(ADMIN_CONNECTIONS));
+        Self { endpoints: endpoints.into_iter().map(Arc::new).collect(), caps, permits, admin_permits, drain, attach }
     }
 
     /// The endpoint a socket was accepted on: by its local address, else (wildcard listeners) by its port.
@@ -81,21 +85,31 @@ impl Gateway {
     /// Whether a clear-text client speaks HTTP/2 first. Reads as long as what comes is the preface, under the deadline of a
     /// request head.
     async fn is_h2c(&self, stream: &mut Stream) -> Option<bool> {
-        let mut first = [0; 3];
         let io: &mut dyn IO = stream.as_mut();
-        let peeked = tokio::time::timeout(self.caps.header_timeout, io.try_peek(&mut first)).await.ok()?.ok()?;
-        Some(peeked && PREFACE.starts_with(&first))
+        let peek = async {
+            let mut first = [0; 3];
+            if !io.try_peek(&mut first).await.ok()? || !PREFACE.starts_with(&first) {
+                return Some(false);
+            }
+            let mut whole = [0; PREFACE.len()];
+            Some(io.try_peek(&mut whole).await.ok()? && whole == *PREFACE)
+        };
+        tokio::time::timeout(self.caps.header_timeout, peek).await.ok()?
     }
 }
 
 #[async_trait]
 impl ServerApp for Gateway {
     async fn process_new(self: &Arc<Self>, mut stream: Stream, _shutdown: &ShutdownWatch) -> Option<Stream> {
-        let _permit = self.permits.clone().try_acquire_owned().ok()?;
         (self.attach)();
         let io: &dyn IO = stream.as_ref();
         let digest = io.get_socket_digest()?;
         let endpoint = self.endpoint(&digest)?;
+        let permits = match endpoint.service {
+            Service::Wire(..) => &self.permits,
+            Service::Admin(_) => &self.admin_permits,
+        };
+        let _permit = permits.clone().try_acquire_owned().ok()?;
         let tls = io.get_ssl_digest();
         let alpn_h2 = matches!(io.selected_alpn_proto(), Some(ALPN::H2));
         let h2c = endpoint.h2c && tls.is_none() && self.is_h2c(&mut stream).await?;
@@ -106,9 +120,6 @@ impl ServerApp for Gateway {
         };
         let gate = Arc::new(Gate::default());
         let is_h2 = alpn_h2 || h2c;
-        if is_h2 {
-            gate.open();
-        }
         let (close, closing) = watch::channel(false);
         let connection = Arc::new(Connection {
             endpoint,
@@ -122,7 +133,7 @@ impl ServerApp for Gateway {
             drain: self.drain.clone(),
         });
         let _counted = self.drain.count();
-        let stream: Stream = Box::new(GatedStream::new(stream, gate, &self.caps));
+        let stream: Stream = Box::new(GatedStream::new(stream, gate, &self.caps, is_h2));
         connection.serve(stream, closing).await;
         None
     }

@@ -43,6 +43,7 @@ pub struct Caps {
     pub h2_resets: usize,
 }
 
+const PREFACE_BYTES: usize = 24;
 const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 const OPEN: u8 = 2;
@@ -96,15 +97,21 @@ pub(super) struct GatedStream {
     inner: Stream,
     gate: Arc<Gate>,
     limit: usize,
+    preface: bool,
     timeout: Duration,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl GatedStream {
-    pub(super) fn new(inner: Stream, gate: Arc<Gate>, caps: &Caps) -> Self {
+    /// With `preface` the peer speaks HTTP/2: its opening bytes have the deadline of a head, from now on; after them the
+    /// protocol bounds itself.
+    pub(super) fn new(inner: Stream, gate: Arc<Gate>, caps: &Caps, preface: bool) -> Self {
         // the library reads ahead into the body; the exact size of a head is checked once it is parsed
         let limit = caps.header_bytes + 64 * 1024;
-        Self { inner, gate, limit, timeout: caps.header_timeout, timer: None }
+        if preface {
+            gate.phase.store(HEAD, Ordering::Relaxed);
+        }
+        Self { inner, gate, limit, preface, timeout: caps.header_timeout, timer: None }
     }
 
     fn too_slow(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
@@ -127,6 +134,10 @@ impl AsyncRead for GatedStream {
         if phase > OPEN {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "request head refused")));
         }
+        if phase == IDLE {
+            // a head that begins now has its whole time
+            this.timer = None;
+        }
         let before = buf.filled().len();
         match Pin::new(&mut this.inner).poll_read(cx, buf) {
             Poll::Pending if phase == HEAD => this.too_slow(cx).map(Err),
@@ -138,6 +149,10 @@ impl AsyncRead for GatedStream {
                 this.gate.seen.store(seen, Ordering::Relaxed);
                 if read > 0 {
                     this.gate.phase.store(HEAD, Ordering::Relaxed);
+                }
+                if this.preface && seen >= PREFACE_BYTES {
+                    this.gate.open();
+                    return Poll::Ready(Ok(()));
                 }
                 if seen > this.limit {
                     this.gate.phase.store(TOO_LARGE, Ordering::Relaxed);
@@ -228,8 +243,9 @@ impl GetSocketDigest for GatedStream {
 
 #[async_trait]
 impl Peek for GatedStream {
-    async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
-        inner_mut(&mut self.inner).try_peek(buf).await
+    /// What speaks here was found out before, under a deadline; the library must not wait for it again.
+    async fn try_peek(&mut self, _buf: &mut [u8]) -> io::Result<bool> {
+        Ok(false)
     }
 }
 

@@ -31,7 +31,9 @@ pub(super) async fn serve(connection: &Arc<Connection>, mut session: ServerSessi
         connection.gate.open();
     }
     connection.count_request();
-    session.set_keepalive(if connection.is_closing() { None } else { Some(IDLE_SECONDS) });
+    if session.get_keepalive().is_some() {
+        session.set_keepalive(Some(IDLE_SECONDS));
+    }
     session.set_write_timeout(Some(WRITE_TIMEOUT));
     let response = match respond(connection, &mut session).await {
         Ok(response) => response,
@@ -41,6 +43,9 @@ pub(super) async fn serve(connection: &Arc<Connection>, mut session: ServerSessi
             plain(bad)
         }
     };
+    if connection.is_closing() {
+        session.set_keepalive(None);
+    }
     let head_only = session.req_header().method == Method::HEAD;
     write(&mut session, response, head_only).await.ok()?;
     let settings = HttpPersistentSettings::for_session(&session);
@@ -68,10 +73,14 @@ async fn note_malformed(connection: &Connection) {
 
 async fn respond(connection: &Connection, session: &mut ServerSession) -> Result<WireResponse, BadHead> {
     let raw = session.as_http1().map(|h1| h1.get_headers_raw_bytes());
-    if raw.as_deref().is_some_and(head::both_framings) {
+    let is_coded = session.req_header().headers.contains_key(::http::header::TRANSFER_ENCODING);
+    if is_coded && raw.as_deref().is_some_and(head::both_framings) {
         return Err(BadHead { status: 400, reason: "both Content-Length and Transfer-Encoding" });
     }
-    target(connection, session, raw.as_deref())?;
+    if !session.is_body_empty() {
+        // nothing of a body is read behind a head that is refused
+        target(connection, session, raw.as_deref())?;
+    }
     let body = match read_body(connection, session).await {
         Ok(body) => body,
         Err(unread) => {
@@ -169,7 +178,7 @@ fn plain(bad: BadHead) -> WireResponse {
 }
 
 async fn write(session: &mut ServerSession, response: WireResponse, head_only: bool) -> Result<(), ()> {
-    let mut head = ResponseHeader::build(response.status, Some(response.headers.len() + 2)).map_err(drop)?;
+    let mut head = ResponseHeader::build_no_case(response.status, Some(response.headers.len() + 2)).map_err(drop)?;
     for (name, value) in &response.headers {
         head.append_header(name.clone(), value.clone()).map_err(drop)?;
     }

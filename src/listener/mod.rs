@@ -14,4 +14,4 @@ mod tls;
 pub use connection::{Endpoint, Gateway, Service};
 pub use gate::Caps;
 pub use lifecycle::{Drain, ShutdownHook};
-pub use tls::{TlsError, TlsFiles, TlsReloader};
+pub use tls::{StagedTls, TlsError, TlsFiles, TlsReloader};

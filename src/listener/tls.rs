@@ -69,17 +69,21 @@ impl TlsReloader {
         Ok(Self { files, certificate, clients })
     }
 
-    /// Reads the files again; new connections use what they hold now.
+    /// Reads the files again, changing nothing yet.
     ///
     /// # Errors
-    /// Which file is unusable and why; nothing has changed then.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        let key = certified_key(&self.files)?;
-        if let (Some(clients), Some(path)) = (&self.clients, &self.files.client_ca) {
-            clients.0.store(Arc::new(client_verifier(path)?));
+    /// Which file is unusable and why.
+    pub fn stage(&self) -> Result<StagedTls, TlsError> {
+        let clients = self.files.client_ca.as_deref().map(client_verifier).transpose()?;
+        Ok(StagedTls { key: certified_key(&self.files)?, clients })
+    }
+
+    /// New connections use what was staged from now on.
+    pub fn commit(&self, staged: StagedTls) {
+        if let (Some(clients), Some(verifier)) = (&self.clients, staged.clients) {
+            clients.0.store(Arc::new(verifier));
         }
-        self.certificate.0.store(key);
-        Ok(())
+        self.certificate.0.store(staged.key);
     }
 
     /// Pingora's settings for this listener: HTTP/2 and HTTP/1.1 by ALPN.
@@ -96,6 +100,12 @@ impl TlsReloader {
         settings.set_alpn(ALPN::H2H1);
         Ok(settings)
     }
+}
+
+/// What a listener's files hold now.
+pub struct StagedTls {
+    key: Arc<CertifiedKey>,
+    clients: Option<Verifier>,
 }
 
 fn certified_key(files: &TlsFiles) -> Result<Arc<CertifiedKey>, TlsError> {

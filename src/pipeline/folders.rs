@@ -1,10 +1,10 @@
 //! Lists: the union of everything that can yield a child of the folder, each name only if it leads back to where it came
-//! from. One source that fails makes the list fail: an incomplete list looks like deletions.
+//! from and its folder may be listed. One source that fails makes the list fail: an incomplete list looks like deletions.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use super::{BackendState, Line, TenantState, proxy};
-use crate::audit::{Facts, Grants};
+use crate::audit::{Facts, Grants, Refusal};
 use crate::backend::{Ask, Listed};
 use crate::error::ErrorKind;
 use crate::identity::Caller;
@@ -12,25 +12,40 @@ use crate::mapping::{FolderKind, ListSource, RuleId};
 use crate::policy::{Denial, Permit, Resource};
 use crate::secret::{
     Action, Dialect, Folder, ListOptions, Mode, NativeReply, Operation, Outcome, RemoteName, Reply, SecretAction,
-    SecretCall, VersionSelector,
+    SecretCall, SecretPath, VersionSelector,
 };
 use crate::wire::{Fault, Shape, WireResponse};
 
 const MAX_BACKEND_CALLS: usize = 1000;
+/// How far fixed parts of names are followed to something that may be listed.
+const MAX_FIXED_DEPTH: usize = 32;
 
-/// One folder of secret paths that a wire folder stands for.
+/// One folder of secret paths that a wire folder stands for, and what of it the caller may list.
 struct Place {
     folder: Folder,
     permit: Permit,
+    modes: Vec<Mode>,
+}
+
+/// Names that a table's literals spell out, with the permit that makes them visible.
+#[derive(Default)]
+struct Fixed {
+    names: BTreeSet<String>,
+    leaves: Vec<(String, SecretPath)>,
+    seen_by: Option<(Permit, Folder)>,
 }
 
 /// What a walk may still do and has found.
 struct Walk<'w> {
+    tenant: &'w TenantState,
+    caller: &'w Caller,
     wire_folder: &'w str,
+    dialect: Dialect,
     calls_left: usize,
     names: BTreeSet<String>,
     native: Option<NativeReply>,
     is_pure: bool,
+    facts: Facts,
 }
 
 impl Line<'_> {
@@ -44,26 +59,35 @@ impl Line<'_> {
         let Some(tenant) = self.snapshot.tenants.get(caller.principal.tenant()) else {
             return Err(Fault::of(ErrorKind::Denied));
         };
-        let wire_folder = secret.name.as_ref().map_or("", |name| name.as_str());
-        let (places, fixed) = self.places(tenant, caller, wire_folder).await?;
         let (options, deep) = match secret.action {
             SecretAction::Scan(options) => (options, true),
             SecretAction::List(options) => (options, false),
             _ => return Err(Fault::of(ErrorKind::Internal)),
         };
-        let mut walk = Walk {
-            wire_folder,
-            calls_left: MAX_BACKEND_CALLS,
-            names: fixed,
-            native: None,
-            is_pure: !deep && options == ListOptions::default() && places.len() == 1,
+        let wire_folder = secret.name.as_ref().map_or("", |name| name.as_str());
+        let (places, fixed) = self.places(tenant, caller, wire_folder).await?;
+        let (first, others) = match places.split_first() {
+            Some((first, others)) => ((first.permit.clone(), first.folder.clone()), others),
+            None => (fixed.seen_by.clone().ok_or(Fault::of(ErrorKind::Internal))?, [].as_slice()),
         };
-        walk.is_pure &= walk.names.is_empty();
-        let Some(first) = places.first() else { return Err(Fault::of(ErrorKind::NotFound)) };
-        let grants = Grants::folder(first.permit.clone(), first.folder.clone());
-        let receipt = self.admit(caller, operation, grants).await?;
-        let mut facts = Facts::default();
-        let result = self.collect(tenant, &places, deep, secret.dialect, &mut walk, &mut facts).await;
+        let receipt = self.admit(caller, operation, Grants::folder(first.0, first.1)).await?;
+        let mut walk = Walk {
+            tenant,
+            caller,
+            wire_folder,
+            dialect: secret.dialect,
+            calls_left: MAX_BACKEND_CALLS,
+            is_pure: !deep
+                && options == ListOptions::default()
+                && places.len() == 1
+                && fixed.names.is_empty()
+                && fixed.leaves.is_empty(),
+            names: fixed.names,
+            native: None,
+            facts: Facts::default(),
+        };
+        let result = self.collect(&places, &fixed.leaves, deep, &mut walk).await;
+        let mut facts = std::mem::take(&mut walk.facts);
         let (reply, more) = match result {
             Err(fault) => (Err(fault), false),
             Ok(()) => match walk.native.take().filter(|_| walk.is_pure) {
@@ -75,77 +99,160 @@ impl Line<'_> {
                 }
             },
         };
-        let disclosure = self.disclose(receipt, facts, reply).await?;
+        if reply.is_ok() {
+            // every folder that was listed has its line before any name leaves
+            for place in others {
+                let grants = Grants::folder(place.permit.clone(), place.folder.clone());
+                let further = self.admit(caller, operation, grants).await?;
+                let _told = self.disclose(caller, further, Facts::default(), Ok(Reply::Neutral(Outcome::Done))).await?;
+            }
+        }
+        let disclosure = self.disclose(caller, receipt, facts, reply).await?;
         Ok(self.encode_secret(shape, disclosure, None, Mode::Local, more))
     }
 
-    /// The folders that may be listed. Those that may not are left out; if none is left the list is refused.
+    /// Whether the caller may list a folder, and from which kinds of source: policy sees each source's own mode.
+    pub(super) fn decide_list(
+        &self,
+        tenant: &TenantState,
+        caller: &Caller,
+        folder: &Folder,
+    ) -> Result<(Permit, Vec<Mode>), Denial> {
+        let mut modes: Vec<Mode> = tenant.router.list(folder).iter().map(mode).collect();
+        modes.sort_unstable();
+        modes.dedup();
+        if modes.is_empty() {
+            modes.push(Mode::Local);
+        }
+        let (mut permit, mut denial, mut allowed) = (None, None, Vec::new());
+        for mode in modes {
+            match self.decide(tenant, caller, Action::List, Resource::Folder(folder), mode) {
+                Ok(given) => {
+                    permit = permit.or(Some(given));
+                    allowed.push(mode);
+                }
+                Err(refused) => denial = Some(refused),
+            }
+        }
+        match (permit, denial) {
+            (Some(permit), _) => Ok((permit, allowed)),
+            (None, Some(denial)) => Err(denial),
+            // not reached: at least one mode was decided
+            (None, None) => self
+                .decide(tenant, caller, Action::List, Resource::Folder(folder), Mode::Local)
+                .map(|permit| (permit, allowed)),
+        }
+    }
+
+    /// The folders that may be listed. Those that may not are left out; if nothing is left the list is refused.
     async fn places(
         &self,
         tenant: &TenantState,
         caller: &Caller,
         wire_folder: &str,
-    ) -> Result<(Vec<Place>, BTreeSet<String>), Fault> {
-        let (mut places, mut fixed) = (Vec::new(), BTreeSet::new());
+    ) -> Result<(Vec<Place>, Fixed), Fault> {
+        let (mut places, mut fixed) = (Vec::new(), Fixed::default());
         let mut denial: Option<(Folder, Denial)> = None;
         for source in self.state.paths.folders(wire_folder) {
-            let (folder, name) = match source.kind {
-                FolderKind::Children { folder } => (folder, None),
-                FolderKind::Fixed { name, target } => (parent(&target).to_owned(), Some(name)),
+            match source.kind {
                 FolderKind::Flat { .. } => return Err(Fault::of(ErrorKind::Unsupported)),
-            };
-            let Ok(folder) = Folder::parse(&folder) else { continue };
-            match self.decide(tenant, caller, Action::List, Resource::Folder(&folder), Mode::Local) {
-                Ok(permit) => match name {
-                    None => places.push(Place { folder, permit }),
-                    Some(name) => {
-                        fixed.insert(name);
-                        if places.is_empty() {
-                            places.push(Place { folder, permit });
+                FolderKind::Children { folder } => {
+                    let Ok(folder) = Folder::parse(&folder) else { continue };
+                    match self.decide_list(tenant, caller, &folder) {
+                        Ok((permit, modes)) => places.push(Place { folder, permit, modes }),
+                        Err(refused) => denial = Some((folder, refused)),
+                    }
+                }
+                FolderKind::Fixed { name, target } => match name.strip_suffix('/') {
+                    Some(below) => {
+                        let inner = join(wire_folder, below);
+                        if let Some(seen_by) = self.reachable(tenant, caller, &inner, 0) {
+                            fixed.names.insert(name);
+                            fixed.seen_by.get_or_insert(seen_by);
+                        }
+                    }
+                    None => {
+                        let Ok(path) = SecretPath::parse(&target) else { continue };
+                        if let Ok((permit, _)) = self.decide_list(tenant, caller, &path.folder()) {
+                            fixed.seen_by.get_or_insert((permit, path.folder()));
+                            fixed.leaves.push((name, path));
                         }
                     }
                 },
-                Err(no) => denial = Some((folder, no)),
             }
         }
-        if places.is_empty() {
+        if places.is_empty() && fixed.seen_by.is_none() {
             return Err(self.no_place(caller, denial).await);
         }
         Ok((places, fixed))
+    }
+
+    /// Something below a wire folder that the caller may list: what makes a literal part of names visible.
+    fn reachable(
+        &self,
+        tenant: &TenantState,
+        caller: &Caller,
+        wire_folder: &str,
+        depth: usize,
+    ) -> Option<(Permit, Folder)> {
+        if depth > MAX_FIXED_DEPTH {
+            return None;
+        }
+        self.state.paths.folders(wire_folder).into_iter().find_map(|source| match source.kind {
+            FolderKind::Children { folder } => {
+                let folder = Folder::parse(&folder).ok()?;
+                let (permit, _) = self.decide_list(tenant, caller, &folder).ok()?;
+                Some((permit, folder))
+            }
+            FolderKind::Fixed { name, target } => match name.strip_suffix('/') {
+                Some(below) => self.reachable(tenant, caller, &join(wire_folder, below), depth + 1),
+                None => {
+                    let folder = SecretPath::parse(&target).ok()?.folder();
+                    let (permit, _) = self.decide_list(tenant, caller, &folder).ok()?;
+                    Some((permit, folder))
+                }
+            },
+            FolderKind::Flat { .. } => None,
+        })
     }
 
     async fn no_place(&self, caller: &Caller, denial: Option<(Folder, Denial)>) -> Fault {
         let refusal = match denial {
             Some((folder, denial)) => {
                 let path = (!folder.is_root()).then(|| Box::from(folder.as_str()));
-                crate::audit::Refusal::Denied { path, denial, rule: None }
+                Refusal::Denied { path, denial, rule: None }
             }
-            None => crate::audit::Refusal::Unmapped { path: None },
+            None => Refusal::Unmapped { path: None },
         };
         self.refused(Some(caller), refusal, Fault::of(ErrorKind::Denied)).await
     }
 
     async fn collect(
         &self,
-        tenant: &TenantState,
         places: &[Place],
+        leaves: &[(String, SecretPath)],
         deep: bool,
-        dialect: Dialect,
         walk: &mut Walk<'_>,
-        facts: &mut Facts,
     ) -> Result<(), Fault> {
+        for (name, path) in leaves {
+            if self.leaf_exists(path, walk).await? {
+                walk.names.insert(name.clone());
+            }
+        }
         for place in places {
-            let mut open = VecDeque::from([(place.folder.clone(), String::new())]);
-            while let Some((folder, below)) = open.pop_front() {
-                let children = self.children(tenant, &folder, &below, dialect, walk, facts).await?;
-                for child in children {
-                    match child.strip_suffix('/') {
-                        Some(name) if deep => {
-                            if let Ok(path) = folder.join(name) {
-                                open.push_back((Folder::from(path), format!("{below}{child}")));
-                            }
-                        }
-                        _ => drop(walk.names.insert(format!("{below}{child}"))),
+            let mut open = VecDeque::from([(place.folder.clone(), place.modes.clone(), String::new())]);
+            while let Some((folder, modes, below)) = open.pop_front() {
+                for child in self.children(&folder, &modes, &below, walk).await? {
+                    let below = format!("{below}{child}");
+                    let Some(name) = child.strip_suffix('/').filter(|_| deep) else {
+                        walk.names.insert(below);
+                        continue;
+                    };
+                    // each folder below is a folder of its own to policy
+                    if let Ok(path) = folder.join(name)
+                        && let Ok((_, modes)) = self.decide_list(walk.tenant, walk.caller, &Folder::from(path.clone()))
+                    {
+                        open.push_back((Folder::from(path), modes, below));
                     }
                 }
             }
@@ -153,74 +260,94 @@ impl Line<'_> {
         Ok(())
     }
 
-    /// The children of one folder over all its sources.
+    /// The children of one folder over all its sources that may be listed.
     async fn children(
         &self,
-        tenant: &TenantState,
         folder: &Folder,
+        modes: &[Mode],
         below: &str,
-        dialect: Dialect,
         walk: &mut Walk<'_>,
-        facts: &mut Facts,
     ) -> Result<BTreeSet<String>, Fault> {
         let mut children = BTreeSet::new();
-        let sources = tenant.router.list(folder);
+        let mut sources = walk.tenant.router.list(folder);
+        sources.retain(|source| modes.contains(&mode(source)));
         walk.is_pure &= sources.len() == 1;
-        let wire_folder = walk.wire_folder;
         for source in sources {
             let (rule, backend, kind) = match source {
                 ListSource::Local => {
-                    let place = Source { tenant, folder, below, rule: None, wire_folder };
-                    let listing = tenant.records.list(folder);
+                    let place = Source { folder, below, rule: None };
+                    let listing = walk.tenant.records.list(folder);
                     let folders = listing.folders.into_iter().map(|name| format!("{name}/"));
                     let found = listing.leaves.into_iter().chain(folders);
-                    children.extend(found.filter(|child| self.leads_back(&place, child)));
+                    children.extend(found.filter(|child| self.leads_back(walk, &place, child)));
                     continue;
                 }
                 ListSource::Backend { rule, backend, kind, .. } => (rule, backend, kind),
             };
-            let Some(state) = tenant.backends.get(backend as usize) else { continue };
-            let remote = match kind {
+            let Some(state) = walk.tenant.backends.get(backend as usize) else { continue };
+            let place = Source { folder, below, rule: Some(rule) };
+            match kind {
                 FolderKind::Flat { .. } => return Err(Fault::of(ErrorKind::Unsupported)),
-                FolderKind::Fixed { name, .. } if name.ends_with('/') => {
-                    children.insert(name);
-                    continue;
-                }
                 FolderKind::Fixed { name, target } => {
-                    let found = self.exists(tenant, state, rule, &target, walk).await?;
-                    children.extend(found.then_some(name));
-                    continue;
+                    let there = name.ends_with('/') || self.exists(state, rule, &target, walk).await?;
+                    if there && self.leads_back(walk, &place, &name) {
+                        children.insert(name);
+                    }
                 }
-                FolderKind::Children { folder } => folder,
-            };
-            let Some(remote) = RemoteName::parse(&remote) else { continue };
-            walk.spend()?;
-            let ask =
-                Ask { remote: &remote, kv2_segment: tenant.kv2_segment(rule), dialect, request_id: &self.id_text };
-            let listed = state.client.list(ask).await;
-            let Listed { names, native } = listed.map_err(|error| proxy::fault(&error, &self.id_text))?;
-            facts.backend = Some(state.name.clone());
-            facts.remote = Some(Box::from(remote.as_str()));
-            facts.cache = Some("live");
-            let found = names.len();
-            let place = Source { tenant, folder, below, rule: Some(rule), wire_folder };
-            children.extend(names.into_iter().filter(|child| self.leads_back(&place, child)));
-            walk.is_pure &= children.len() == found;
-            walk.native = native;
+                FolderKind::Children { folder } => {
+                    let Some(remote) = RemoteName::parse(&folder) else { continue };
+                    let names = self.remote_names(state, rule, &remote, walk).await?;
+                    let found = names.len();
+                    let before = children.len();
+                    children.extend(names.into_iter().filter(|child| self.leads_back(walk, &place, child)));
+                    walk.is_pure &= children.len() - before == found;
+                }
+            }
         }
         Ok(children)
     }
 
-    /// Whether the one secret a rule can yield here is there.
+    async fn remote_names(
+        &self,
+        state: &BackendState,
+        rule: RuleId,
+        remote: &RemoteName,
+        walk: &mut Walk<'_>,
+    ) -> Result<Vec<String>, Fault> {
+        walk.spend()?;
+        let kv2_segment = walk.tenant.kv2_segment(rule);
+        let ask = Ask { remote, kv2_segment, dialect: walk.dialect, request_id: &self.id_text };
+        let listed = state.client.list(ask).await;
+        let Listed { names, native } = listed.map_err(|error| proxy::fault(&error, &self.id_text))?;
+        walk.facts.backend = Some(state.name.clone());
+        walk.facts.remote = Some(Box::from(remote.as_str()));
+        walk.facts.cache = Some("live");
+        walk.native = native;
+        Ok(names)
+    }
+
+    /// Whether the secret that a literal rule of the listener names is there.
+    async fn leaf_exists(&self, path: &SecretPath, walk: &mut Walk<'_>) -> Result<bool, Fault> {
+        if walk.tenant.is_guarded(path, false) {
+            return Ok(false);
+        }
+        let Some(route) = walk.tenant.router.resolve(path) else { return Ok(false) };
+        let (Some(rule), Some(target)) = (route.rule, route.targets.first()) else {
+            return Ok(walk.tenant.records.stored(path).is_some());
+        };
+        let Some(state) = walk.tenant.backends.get(target.backend as usize) else { return Ok(false) };
+        self.exists(state, rule, target.remote.as_str(), walk).await
+    }
+
+    /// Whether the one secret a rule can yield is there.
     async fn exists(
         &self,
-        tenant: &TenantState,
         state: &BackendState,
         rule: RuleId,
         target: &str,
         walk: &mut Walk<'_>,
     ) -> Result<bool, Fault> {
-        let kv2_segment = tenant.kv2_segment(rule);
+        let kv2_segment = walk.tenant.kv2_segment(rule);
         let Some(remote) = RemoteName::parse(target).filter(|remote| is_holdable(remote, kv2_segment)) else {
             return Ok(false);
         };
@@ -235,31 +362,33 @@ impl Line<'_> {
     }
 
     /// Whether the client's own name for a child leads back to the source that named it.
-    fn leads_back(&self, source: &Source<'_>, child: &str) -> bool {
-        let Source { tenant, folder, below, rule, wire_folder } = source;
+    fn leads_back(&self, walk: &Walk<'_>, source: &Source<'_>, child: &str) -> bool {
         let (name, is_folder) = child.strip_suffix('/').map_or((child, false), |name| (name, true));
-        let Ok(path) = folder.join(name) else { return false };
-        let joint = if wire_folder.is_empty() { "" } else { "/" };
-        let wire_name = format!("{wire_folder}{joint}{below}{name}");
+        let Ok(path) = source.folder.join(name) else { return false };
+        let wire_name = join(walk.wire_folder, &format!("{}{name}", source.below));
         let paths = &self.state.paths;
         if is_folder {
             let here = Folder::from(path);
-            let yields = (0..paths.rules().count()).any(|table1| paths.could_yield(table1, &wire_name));
-            return yields && rule.is_none_or(|rule| tenant.router.could_yield(rule, &here));
+            let leads = paths.folders(&wire_name).into_iter().any(|found| match found.kind {
+                FolderKind::Children { folder } => folder == here.as_str(),
+                FolderKind::Fixed { target, .. } => {
+                    target.is_empty() || SecretPath::parse(&target).is_ok_and(|target| here.holds(&target))
+                }
+                FolderKind::Flat { .. } => false,
+            });
+            return leads && source.rule.is_none_or(|rule| walk.tenant.router.could_yield(rule, &here));
         }
         let forward = paths.forward(&wire_name);
-        let known = forward.is_some_and(|mapped| mapped.name == path.as_str()) && !tenant.is_guarded(&path, false);
-        known && tenant.router.resolve(&path).is_some_and(|route| route.rule == *rule)
+        let known = forward.is_some_and(|mapped| mapped.name == path.as_str()) && !walk.tenant.is_guarded(&path, false);
+        known && walk.tenant.router.resolve(&path).is_some_and(|route| route.rule == source.rule)
     }
 }
 
 /// Where a child was named.
 struct Source<'s> {
-    tenant: &'s TenantState,
     folder: &'s Folder,
     below: &'s str,
     rule: Option<RuleId>,
-    wire_folder: &'s str,
 }
 
 impl Walk<'_> {
@@ -270,13 +399,20 @@ impl Walk<'_> {
     }
 }
 
+const fn mode(source: &ListSource) -> Mode {
+    match source {
+        ListSource::Local => Mode::Local,
+        ListSource::Backend { mode, .. } => *mode,
+    }
+}
+
+fn join(folder: &str, name: &str) -> String {
+    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+}
+
 /// Whether a remote name names a secret: in KV version 2 something must follow the marker.
 pub(super) fn is_holdable(remote: &RemoteName, kv2_segment: Option<usize>) -> bool {
     kv2_segment.is_none_or(|marker| remote.as_str().split('/').count() > marker + 1)
-}
-
-fn parent(path: &str) -> &str {
-    path.rsplit_once('/').map_or("", |(parent, _)| parent)
 }
 
 /// Cuts a page out of all names: those after `after`, at most `limit`; and whether there are more.

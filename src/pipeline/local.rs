@@ -85,6 +85,16 @@ pub(super) fn read(
 }
 
 fn one(records: &Records, path: &SecretPath, version: &VersionSelector, now: Timestamp) -> Result<Outcome, LocalError> {
+    one_again(records, path, version, now, 0)
+}
+
+fn one_again(
+    records: &Records,
+    path: &SecretPath,
+    version: &VersionSelector,
+    now: Timestamp,
+    attempt: u8,
+) -> Result<Outcome, LocalError> {
     let Some(Stored { current, version: newest, metadata }) = records.stored(path) else {
         return Ok(Outcome::NotFound);
     };
@@ -101,7 +111,13 @@ fn one(records: &Records, path: &SecretPath, version: &VersionSelector, now: Tim
     let info = info(number, &known, now);
     let value = if info.state.is_readable() { records.value(path, number)? } else { None };
     if info.state.is_readable() && value.is_none() {
-        return Err(SealError::Broken.into());
+        // a write may have removed the version between the index and the store; if it did, this answer is already old
+        let still = records.head(path)?.and_then(|head| head.versions.get(&number).cloned());
+        return match still.filter(|version| version.is_readable(now)) {
+            Some(_) if attempt > 0 => Err(SealError::Broken.into()),
+            _ if attempt > 0 => Ok(Outcome::NotFound),
+            _ => one_again(records, path, version, now, attempt + 1),
+        };
     }
     let updated_at = Some(info.created_at);
     Ok(Outcome::Record(Box::new(SecretRecord { value, secret_type: known.secret_type(), metadata, info, updated_at })))

@@ -28,7 +28,9 @@ use crate::error::ErrorKind;
 use crate::identity::{Caller, IdentityError, PeerCertificate};
 use crate::mapping::Route;
 use crate::policy::{Context, Denial, Permit, Resource};
-use crate::secret::{Action, Call, Mode, Operation, Outcome, Reply, SecretAction, SecretCall, SecretPath, Tenant};
+use crate::secret::{
+    Action, Call, Folder, Mode, Operation, Outcome, Reply, SecretAction, SecretCall, SecretPath, Tenant,
+};
 use crate::telemetry::Meter;
 use crate::wire::{Answer, Decoded, Fault, Request, Reveal, Shape, SystemRequest, WireRequest, WireResponse};
 
@@ -105,6 +107,14 @@ impl Pipeline {
 /// A page that rebinds its own name to us, or a client that meant somebody else.
 const UNKNOWN_HOST: Fault = Fault::malformed("the Host is not one this listener answers for (listeners[].hosts)");
 
+/// No secrets client sends what browsers add; a page in one could otherwise write where no credential is asked for.
+const FOREIGN_PAGE: Fault = Fault::because(ErrorKind::Denied, "requests from web pages are not answered");
+
+fn is_from_a_page(headers: &http::HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site");
+    headers.contains_key(http::header::ORIGIN) || site.is_some_and(|site| site != "none" && site != "same-origin")
+}
+
 /// One request on its way.
 struct Line<'a> {
     pipeline: &'a Arc<Pipeline>,
@@ -141,8 +151,13 @@ impl<'a> Line<'a> {
     }
 
     async fn run(&mut self, request: &WireRequest<'_>) -> Result<WireResponse, Fault> {
-        let known = self.state.facts.answers_for(request.host);
-        let decoded = if known { self.state.frontend.decode(request, &self.state.facts) } else { Err(UNKNOWN_HOST) };
+        let decoded = if !self.state.facts.answers_for(request.host) {
+            Err(UNKNOWN_HOST)
+        } else if is_from_a_page(request.headers) {
+            Err(FOREIGN_PAGE)
+        } else {
+            self.state.frontend.decode(request, &self.state.facts)
+        };
         let decoded = match decoded {
             Ok(decoded) => decoded,
             Err(fault) => {
@@ -231,7 +246,7 @@ impl<'a> Line<'a> {
             self.write(secret, &caller, receipt).await?
         } else {
             let (facts, result) = execute(tenant, &secret, &receipt, &*self.pipeline.clock, &self.id_text).await;
-            self.disclose(receipt, facts, result).await?
+            self.disclose(&caller, receipt, facts, result).await?
         };
         Ok(self.encode_secret(shape, disclosure, name.as_deref(), mode, false))
     }
@@ -271,7 +286,13 @@ impl<'a> Line<'a> {
     async fn authorize(&self, caller: &Caller, operation: Operation, mapped: &Mapped<'_>) -> Result<Permit, Fault> {
         let route = &mapped.route;
         let Some(action) = operation.action() else { return Err(Fault::of(ErrorKind::Internal)) };
-        let resource = Resource::Secret(&route.path);
+        let folder;
+        let resource = if action == Action::List {
+            folder = Folder::from(route.path.clone());
+            Resource::Folder(&folder)
+        } else {
+            Resource::Secret(&route.path)
+        };
         match self.decide(mapped.tenant, caller, action, resource, route.mode) {
             Ok(permit) => Ok(permit),
             Err(denial) => {
@@ -326,16 +347,17 @@ impl<'a> Line<'a> {
             };
             finish(&pipeline, receipt, facts, result).await
         });
-        task.await.unwrap_or(Err(Fault::of(ErrorKind::Internal))).map_err(|fault| self.noted(fault, "backend"))
+        task.await.unwrap_or(Err(Fault::of(ErrorKind::Internal))).map_err(|fault| self.noted(caller, fault))
     }
 
     async fn disclose(
         &self,
+        caller: &Caller,
         receipt: Receipt,
         facts: Facts,
         result: Result<Reply, Fault>,
     ) -> Result<Disclosure, Fault> {
-        finish(self.pipeline, receipt, facts, result).await.map_err(|fault| self.noted(fault, "backend"))
+        finish(self.pipeline, receipt, facts, result).await.map_err(|fault| self.noted(caller, fault))
     }
 
     fn subject(&self, caller: Option<&Caller>, operation: Operation) -> Subject {
@@ -367,8 +389,8 @@ impl<'a> Line<'a> {
         Fault::of(error.kind())
     }
 
-    fn noted(&self, fault: Fault, stage: &'static str) -> Fault {
-        self.pipeline.recent.keep(&self.id_text, None, Trouble::at(stage, fault.kind));
+    fn noted(&self, caller: &Caller, fault: Fault) -> Fault {
+        self.pipeline.recent.keep(&self.id_text, Some(caller), Trouble::at("backend", fault.kind));
         fault
     }
 

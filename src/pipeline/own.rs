@@ -156,13 +156,11 @@ impl Line<'_> {
             let tenant = self.snapshot.tenants.get(caller.principal.tenant())?;
             let name = call.secret.name.as_ref()?.as_str();
             let permitted = if action == Action::List {
-                let folders = self.state.paths.folders(name).into_iter().filter_map(|source| match source.kind {
+                let mut folders = self.state.paths.folders(name).into_iter().filter_map(|source| match source.kind {
                     crate::mapping::FolderKind::Children { folder } => Folder::parse(&folder).ok(),
                     _ => None,
                 });
-                folders
-                    .into_iter()
-                    .any(|folder| self.decide(tenant, caller, action, Resource::Folder(&folder), Mode::Local).is_ok())
+                folders.any(|folder| self.decide_list(tenant, caller, &folder).is_ok())
             } else {
                 let path = SecretPath::parse(&self.state.paths.forward(name)?.name).ok()?;
                 let Route { mode, path, .. } =

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
+const MAX_PARAMETERS: usize = 32;
+
 /// What is wrong with a target. The texts go to clients and never quote the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum TargetError {
@@ -25,6 +27,9 @@ pub enum TargetError {
     /// A query parameter given twice.
     #[error("query parameter given more than once")]
     Duplicate,
+    /// More than 32 query parameters.
+    #[error("too many query parameters")]
+    Parameters,
 }
 
 impl TargetError {
@@ -38,6 +43,7 @@ impl TargetError {
             Self::Utf8 => "path is not valid UTF-8",
             Self::Character => "path holds a character that is not allowed",
             Self::Duplicate => "query parameter given more than once",
+            Self::Parameters => "too many query parameters",
         }
     }
 }
@@ -111,6 +117,9 @@ impl<'a> Query<'a> {
         for part in query.unwrap_or_default().split('&').filter(|part| !part.is_empty()) {
             let (key, value) = part.split_once('=').unwrap_or((part, ""));
             let (key, value) = (decode_parameter(key)?, decode_parameter(value)?);
+            if pairs.len() >= MAX_PARAMETERS {
+                return Err(TargetError::Parameters);
+            }
             if pairs.iter().any(|(known, _)| *known == key) {
                 return Err(TargetError::Duplicate);
             }
@@ -173,6 +182,8 @@ mod tests {
     #[test]
     fn p42_a_parameter_comes_once() {
         assert_eq!(Query::parse(Some("version=1&version=2")).err(), Some(TargetError::Duplicate));
+        let many: String = (0..33).map(|index| format!("{index}&")).collect();
+        assert_eq!(Query::parse(Some(&many)).err(), Some(TargetError::Parameters));
         assert_eq!(Query::parse(Some("list=true&l%69st=false")).err(), Some(TargetError::Duplicate));
         let mut query = Query::parse(Some("api%2Dversion=7&x=a+b")).unwrap();
         assert_eq!(query.take("api-version").as_deref(), Some("7"));

@@ -100,6 +100,28 @@ impl VaultBackend {
         self.session.http().send(request).await
     }
 
+    /// Leases belong to whoever asked; keeping them is not part of this release. One that was made is ended again.
+    async fn refuse_leases(&self, answer: &Answer, request_id: &str) -> Result<(), BackendError> {
+        let answered = answered(answer)?;
+        if let Some(lease) = answered.lease_id.as_deref().filter(|lease| !lease.is_empty()) {
+            let body = serde_json::to_vec(&serde_json::json!({"lease_id": lease})).unwrap_or_default();
+            let plan = Plan {
+                method: Method::PUT,
+                url: self.session.url(["sys", "leases", "revoke"]),
+                content_type: None,
+                body: Some(Bytes::from(body)),
+                repeat: Attempt::Once,
+                request_id,
+            };
+            if let Err(error) = self.exchange(plan).await {
+                tracing::warn!(request_id, %error, "a lease that is not passed on could not be revoked");
+            }
+            return Err(BackendError::Unsupported);
+        }
+        let some = |raw: Option<&serde_json::value::RawValue>| raw.is_some_and(|raw| raw.get() != "null");
+        if some(answered.auth) || some(answered.wrap_info) { Err(BackendError::Unsupported) } else { Ok(()) }
+    }
+
     async fn fetch(&self, ask: Ask<'_>, area: &str, query: Option<&str>) -> Result<(Answer, Engine), BackendError> {
         let (mut url, engine) = self.locate(ask, area)?;
         url.set_query(query);
@@ -137,7 +159,12 @@ impl Backend for VaultBackend {
         let (answer, engine) = self.fetch(ask, "data", query.as_deref()).await?;
         match (engine, ask.dialect) {
             (Engine::Kv2(_), Dialect::VaultKv2) => native_read(answer),
-            (Engine::Kv1, Dialect::VaultKv1 | Dialect::VaultLogical) => native(answer),
+            (Engine::Kv1, Dialect::VaultKv1 | Dialect::VaultLogical) => {
+                if answer.status != StatusCode::NOT_FOUND {
+                    self.refuse_leases(&answer, ask.request_id).await?;
+                }
+                native(answer)
+            }
             (Engine::Kv2(_), _) => read_v2(&answer),
             (Engine::Kv1, _) if number.is_some_and(|number| number > 1) => Ok(Reply::Neutral(Outcome::NotFound)),
             (Engine::Kv1, _) => read_v1(&answer),
@@ -198,13 +225,14 @@ impl Backend for VaultBackend {
             url.set_query(Some("list=true"));
         }
         let method = if list { Method::GET } else { call.method.clone() };
-        let repeat = if method == Method::GET { Attempt::Repeatable } else { Attempt::Once };
+        // a read of another engine may make a credential: it is never sent twice
+        let repeat = if list { Attempt::Repeatable } else { Attempt::Once };
         let body = (!call.body.is_empty()).then(|| Bytes::copy_from_slice(call.body.expose()));
         let content_type = call.content_type.as_ref();
         let plan = Plan { method, url, content_type, body, repeat, request_id: ask.request_id };
         let answer = self.exchange(plan).await?;
         if answer.status != StatusCode::NO_CONTENT && !answer.body.is_empty() {
-            refuse_leases(&answer)?;
+            self.refuse_leases(&answer, ask.request_id).await?;
         }
         native(answer)
     }
@@ -255,14 +283,6 @@ fn answered(answer: &Answer) -> Result<Answered<'_>, BackendError> {
 
 fn data<'a, T: Deserialize<'a>>(answer: &'a Answer) -> Option<T> {
     answered(answer).ok().and_then(|answered| answered.data).and_then(|data| serde_json::from_str(data.get()).ok())
-}
-
-/// Leases belong to whoever asked; keeping them is not part of this release.
-fn refuse_leases(answer: &Answer) -> Result<(), BackendError> {
-    let answered = answered(answer)?;
-    let leased = answered.lease_id.is_some_and(|lease| !lease.is_empty());
-    let some = |raw: Option<&serde_json::value::RawValue>| raw.is_some_and(|raw| raw.get() != "null");
-    if leased || some(answered.auth) || some(answered.wrap_info) { Err(BackendError::Unsupported) } else { Ok(()) }
 }
 
 fn native_read(answer: Answer) -> Result<Reply, BackendError> {

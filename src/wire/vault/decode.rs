@@ -14,6 +14,9 @@ use crate::wire::{
 };
 
 const MAX_TOKEN_BYTES: usize = 8192;
+/// The limits of secret paths: nothing longer could be mapped to one.
+const MAX_PASS_SEGMENTS: usize = 32;
+const MAX_PASS_BYTES: usize = 512;
 
 /// What a request does to its path, however the client spelled it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +141,9 @@ fn pass(mount: &str, rest: &[&str], target: &mut Target<'_, '_>) -> Result<(Requ
     };
     let name = kv::wire_name(mount, rest)?;
     let parts: Vec<&str> = name.as_str().split('/').collect();
+    if parts.len() > MAX_PASS_SEGMENTS || name.as_str().len() > MAX_PASS_BYTES {
+        return Err(Fault::malformed("the name is longer than a secret path can be"));
+    }
     if !target.facts.passthrough.iter().any(|entry| entry.allows(&parts, wanted)) {
         return Err(Fault::of(ErrorKind::Denied));
     }

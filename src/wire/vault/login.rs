@@ -25,6 +25,8 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(500);
 const BACKOFF_LONGEST: Duration = Duration::from_secs(60);
 /// How long a look-up that found our token valid is believed when calls are denied.
 const TRUST: Duration = Duration::from_secs(5);
+/// How long to wait after a renewal that failed while the token still works.
+const RENEW_AGAIN: Duration = Duration::from_secs(2);
 const FOREVER: Duration = Duration::from_secs(365 * 86_400);
 
 /// Reads a stored credential; called at each login, so that a rotated one is picked up.
@@ -149,7 +151,7 @@ impl Session {
     pub(super) async fn signed(self: &Arc<Self>) -> Result<(HeaderMap, Arc<Lease>), BackendError> {
         let lease = match self.lease.load_full() {
             Some(lease) if Instant::now() < lease.ends_at => lease,
-            _ => self.detached(|session| async move { session.replace(None).await }).await?,
+            _ => self.detached(|session| async move { session.replace(None, false).await }).await?,
         };
         Ok((self.headers(Some(&lease.token)), lease))
     }
@@ -193,11 +195,12 @@ impl Session {
                 return Ok(false);
             }
         }
-        self.replace(Some(generation)).await.map(|_| true)
+        self.replace(Some(generation), true).await.map(|_| true)
     }
 
-    /// Logs in unless somebody else just did. `stale` is a generation that must not be given back.
-    async fn replace(self: Arc<Self>, stale: Option<u64>) -> Result<Arc<Lease>, BackendError> {
+    /// Logs in unless somebody else just did. `stale` is a generation that must not be given back;
+    /// `revoked` says that the server no longer knows it.
+    async fn replace(self: Arc<Self>, stale: Option<u64>, revoked: bool) -> Result<Arc<Lease>, BackendError> {
         let mut desk = self.desk.lock().await;
         if let Some(lease) = self.lease.load_full()
             && Instant::now() < lease.ends_at
@@ -221,7 +224,11 @@ impl Session {
                 let wait = desk.backoff.map_or(BACKOFF_FIRST, |last| (last * 2).min(BACKOFF_LONGEST));
                 desk.backoff = Some(wait);
                 desk.not_before = Some(Instant::now() + jitter(wait));
-                self.lease.store(None);
+                // a token that only could not be renewed goes on until it ends
+                let gone = |lease: &Lease| revoked || Instant::now() >= lease.ends_at;
+                if self.lease.load().as_deref().is_none_or(gone) {
+                    self.lease.store(None);
+                }
                 tracing::warn!(error = %error, "login at the backend failed");
                 Err(error)
             }
@@ -301,7 +308,7 @@ impl Session {
         loop {
             let lease = match self.lease.load_full() {
                 Some(lease) => lease,
-                None => match self.detached(|session| async move { session.replace(None).await }).await {
+                None => match self.detached(|session| async move { session.replace(None, false).await }).await {
                     Ok(lease) => lease,
                     Err(_) => {
                         tokio::time::sleep(jitter(Duration::from_secs(2))).await;
@@ -314,7 +321,9 @@ impl Session {
                 continue;
             }
             let generation = lease.generation;
-            drop(self.detached(move |session| async move { session.renew(generation).await }).await);
+            if self.detached(move |session| async move { session.renew(generation).await }).await.is_err() {
+                tokio::time::sleep(jitter(RENEW_AGAIN)).await;
+            }
         }
     }
 
@@ -325,6 +334,9 @@ impl Session {
             let renewed = within(self.authenticate(&url, self.headers(Some(&lease.token)), b"{}".to_vec())).await;
             if let Ok((token, ttl, renewable)) = renewed {
                 let _desk = self.desk.lock().await;
+                if self.lease.load_full().is_none_or(|current| current.generation != generation) {
+                    return Ok(());
+                }
                 let fresh = Lease::new(generation, token, ttl, renewable);
                 // a renewal that no longer gives time is followed by a login before the end
                 if fresh.ends_at > lease.ends_at || ttl > Duration::from_secs(10) {
@@ -333,7 +345,7 @@ impl Session {
                 }
             }
         }
-        self.replace(Some(generation)).await.map(|_| ())
+        self.replace(Some(generation), false).await.map(|_| ())
     }
 }
 
