@@ -192,6 +192,10 @@ fn tls(config: &Config) -> Result<Vec<TlsReloader>, AppError> {
     let (mut loaded, mut problems) = (Vec::new(), Vec::new());
     for listener in &config.listeners {
         let Some(files) = &listener.tls else { continue };
+        if matches!(listener.address, Address::Unix(_)) {
+            let text = "TLS on a Unix socket is not served; the socket's mode says who may connect";
+            problems.push(Problem::new(format!("{}.tls", listener.key), listener.line, text));
+        }
         let files = TlsFiles {
             certificate: files.certificate.clone(),
             key: files.private_key.clone(),

@@ -56,7 +56,7 @@ impl Check {
                 "cases": cases.as_ref().ok(), "failed_cases": cases.as_ref().err(),
             }))?;
         } else {
-            self.print(&problems, &warnings, &not_built);
+            self.print(&problems, &warnings, &not_built, good);
             match &cases {
                 Ok(0) => {}
                 Ok(count) => println!("{count} expected decisions hold"),
@@ -66,7 +66,7 @@ impl Check {
         Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    fn print(&self, problems: &[Problem], warnings: &[Problem], not_built: &[Problem]) {
+    fn print(&self, problems: &[Problem], warnings: &[Problem], not_built: &[Problem], good: bool) {
         for (word, list) in
             [("error", problems), ("warning", warnings), ("valid, not served by this release", not_built)]
         {
@@ -74,7 +74,7 @@ impl Check {
                 println!("{word}: {problem}");
             }
         }
-        if problems.is_empty() {
+        if good {
             println!("{}: valid", self.config.display());
         }
     }

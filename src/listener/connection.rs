@@ -22,6 +22,8 @@ use crate::pipeline::{Peer, Pipeline};
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const ADMIN_CONNECTIONS: usize = 64;
+/// How long a connection that came during the drain may take to ask.
+const LATE: Duration = Duration::from_secs(2);
 const H2_IDLE: Duration = Duration::from_secs(300);
 
 /// What answers on an endpoint.
@@ -173,6 +175,10 @@ impl Connection {
         // HTTP/2 sends GOAWAY; an HTTP/1 connection between requests has nothing to finish
         self.close.send_replace(true);
         if !self.is_h2 && self.gate.is_idle() {
+            if self.requests.load(Ordering::Relaxed) == 0 {
+                // it came while we drain and is about to ask: one answer, then it is told to go
+                drop(tokio::time::timeout(LATE, serving).await);
+            }
             return;
         }
         serving.await;

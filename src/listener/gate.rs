@@ -82,6 +82,11 @@ impl Gate {
         self.phase.load(Ordering::Relaxed) == IDLE
     }
 
+    /// How many bytes of the head were read.
+    pub(super) fn seen(&self) -> usize {
+        self.seen.load(Ordering::Relaxed)
+    }
+
     /// Why reading ended, if the gate ended it.
     pub(super) fn cut(&self) -> Option<Cut> {
         match self.phase.load(Ordering::Relaxed) {

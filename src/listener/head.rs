@@ -59,6 +59,9 @@ pub(super) fn check_h1<'a>(
 /// Checks what an HTTP/2 peer sent; the protocol library has already refused connection-specific headers.
 pub(super) fn check_h2<'a>(uri: &'a http::Uri, headers: &'a HeaderMap) -> Result<Target<'a>, BadHead> {
     check_sizes(headers)?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Err(bad("the :scheme is neither http nor https"));
+    }
     if headers.get_all(HOST).iter().count() > 1 {
         return Err(bad("more than one Host"));
     }

@@ -39,8 +39,12 @@ pub(super) async fn serve(connection: &Arc<Connection>, mut session: ServerSessi
         Ok(response) => response,
         Err(bad) => {
             session.set_keepalive(None);
-            note_malformed(connection).await;
-            plain(bad)
+            let request_id = note_malformed(connection).await;
+            let mut response = plain(bad);
+            if let Ok(id) = ::http::HeaderValue::from_str(&request_id) {
+                response.headers.insert("x-request-id", id);
+            }
+            response
         }
     };
     if connection.is_closing() {
@@ -59,15 +63,26 @@ async fn refuse_head(connection: &Connection, session: &mut ServerSession) {
     let status = match connection.gate.cut() {
         Some(Cut::TooLarge) => 431,
         Some(Cut::TooSlow) => 408,
+        // the library gives up on a target before it has counted the head
+        None if connection.gate.seen() > connection.caps.header_bytes => 431,
         None => 400,
     };
-    note_malformed(connection).await;
-    drop(session.respond_error(status).await);
+    let request_id = note_malformed(connection).await;
+    let Ok(mut head) = ResponseHeader::build_no_case(status, Some(4)) else { return };
+    let written = head
+        .insert_header(::http::header::CONTENT_LENGTH, 0)
+        .and_then(|()| head.insert_header(::http::header::CACHE_CONTROL, "no-store"))
+        .and_then(|()| head.insert_header("x-request-id", request_id));
+    if written.is_ok() {
+        drop(session.write_error_response(head, Bytes::new()).await);
+    }
 }
 
-async fn note_malformed(connection: &Connection) {
-    if let Service::Wire(pipeline, listener) = &connection.endpoint.service {
-        pipeline.refuse_unread(*listener, &connection.peer).await;
+/// Tells the trail; yields the id of the refusal.
+async fn note_malformed(connection: &Connection) -> String {
+    match &connection.endpoint.service {
+        Service::Wire(pipeline, listener) => pipeline.refuse_unread(*listener, &connection.peer).await,
+        Service::Admin(_) => String::new(),
     }
 }
 

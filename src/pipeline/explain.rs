@@ -26,13 +26,16 @@ impl Line<'_> {
                 let tenant = caller.principal.tenant();
                 let found = self.pipeline.recent.find(&id);
                 let own = found.as_ref().and_then(|(owner, _)| owner.as_ref());
-                if own.is_some_and(|(whose, who)| whose == tenant && **who == *caller.principal.id()) {
-                    self.record(caller, Note::ok("explain")).await?;
-                } else {
-                    self.administer(caller, SystemArea::Audit, Note::ok("explain")).await?;
-                }
+                let is_own = own.is_some_and(|(whose, who)| whose == tenant && **who == *caller.principal.id());
                 // what nobody was recognised for belongs to no tenant's administrators
                 let ours = found.filter(|(owner, _)| owner.as_ref().is_some_and(|(whose, _)| whose == tenant));
+                let note =
+                    if ours.is_some() { Note::ok("explain") } else { Note::failed(ErrorKind::NotFound, "explain") };
+                if is_own {
+                    self.record(caller, note).await?;
+                } else {
+                    self.administer(caller, SystemArea::Audit, note).await?;
+                }
                 let (_, trouble) = ours.ok_or(Fault::because(
                     ErrorKind::NotFound,
                     "no failed request of this tenant with this id is remembered",

@@ -86,9 +86,11 @@ impl Pipeline {
         }
     }
 
-    /// Records a request whose head could not be read: nothing of it is known.
-    pub async fn refuse_unread(self: &Arc<Self>, listener: usize, peer: &Peer) {
-        drop(self.refuse_whole(listener, peer, Fault::of(ErrorKind::Malformed)).await);
+    /// Records a request whose head could not be read: nothing of it is known. Yields the id it got.
+    pub async fn refuse_unread(self: &Arc<Self>, listener: usize, peer: &Peer) -> String {
+        let response = self.refuse_whole(listener, peer, Fault::of(ErrorKind::Malformed)).await;
+        let id = response.headers.get("x-request-id").and_then(|id| id.to_str().ok());
+        id.unwrap_or_default().to_owned()
     }
 
     /// Refuses a request before it was decoded, in the words of its wire.

@@ -109,7 +109,8 @@ impl ListenerFacts {
             Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
             _ => host,
         };
-        let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+        let inner = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+        let name = inner.filter(|inner| inner.contains(':')).unwrap_or(name);
         let name = name.strip_suffix('.').unwrap_or(name);
         self.hosts.iter().any(|known| known.eq_ignore_ascii_case(name))
     }

@@ -191,14 +191,18 @@ fn explain(query: &mut Query<'_>) -> Result<AdminRequest, Fault> {
     Ok(AdminRequest::Explain(ExplainRequest::Name { wire, name, operation, principal }))
 }
 
+/// Reads an object; the library would read an array by position.
 fn read<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Fault> {
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(Fault::malformed("the body is not a JSON object"));
+    }
     serde_json::from_slice(body).map_err(|_| Fault::malformed("a field is missing, unknown or of the wrong type"))
 }
 
 /// JSON by its media type, and unambiguous. A browser cannot send this type across origins without asking first.
 fn check_body(request: &WireRequest<'_>) -> Result<(), Fault> {
     if request.headers.contains_key(header::CONTENT_ENCODING) {
-        return Err(Fault::because(ErrorKind::Unsupported, "compressed request bodies are not supported"));
+        return Err(Fault::because(ErrorKind::Unsupported, super::encode::COMPRESSED));
     }
     if request.body.is_empty() {
         return Ok(());

@@ -16,6 +16,8 @@ use crate::wire::{Answer, Fault, Reveal, SystemRequest, WireResponse};
 
 /// Rendered with status 415.
 pub(super) const WRONG_MEDIA_TYPE: &str = "bodies are application/json";
+/// Rendered with status 415.
+pub(super) const COMPRESSED: &str = "compressed request bodies are not supported";
 const JSON: &str = "application/json";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -216,7 +218,7 @@ pub(super) fn problem(fault: Fault, reveal: Reveal<'_>) -> WireResponse {
         ErrorKind::NotFound => (StatusCode::NOT_FOUND, "Not found"),
         ErrorKind::Conflict => (StatusCode::CONFLICT, "The secret has changed"),
         ErrorKind::ReadOnly => (StatusCode::FORBIDDEN, "This path is served read-only"),
-        ErrorKind::Unsupported if fault.detail == Some(WRONG_MEDIA_TYPE) => {
+        ErrorKind::Unsupported if matches!(fault.detail, Some(WRONG_MEDIA_TYPE | COMPRESSED)) => {
             (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type")
         }
         ErrorKind::Unsupported => (StatusCode::METHOD_NOT_ALLOWED, "Not offered here"),

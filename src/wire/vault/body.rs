@@ -12,6 +12,9 @@ use crate::wire::{Fault, check_json};
 /// Rendered with status 415.
 pub(super) const WRONG_MEDIA_TYPE: &str = "PATCH wants Content-Type application/merge-patch+json";
 
+/// Rendered with status 415.
+pub(super) const COMPRESSED: &str = "compressed request bodies are not supported";
+
 const MAX_VERSIONS_IN_A_CALL: usize = 1000;
 const MAX_CUSTOM_KEYS: usize = 64;
 const MAX_CUSTOM_KEY: usize = 128;
@@ -22,9 +25,13 @@ pub(super) fn check(body: &[u8]) -> Result<(), Fault> {
     check_json(body).map_err(|_| Fault::malformed("failed to decode JSON input: not one unambiguous document"))
 }
 
-/// Reads a body into `T`, saying nothing of its content when it does not fit.
+/// Reads a body, which must be an object (the library would read an array by position), into `T`, saying nothing of its
+/// content when it does not fit.
 pub(super) fn read<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Fault> {
     check(body)?;
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(Fault::malformed("failed to decode JSON input: not an object"));
+    }
     serde_json::from_slice(body)
         .map_err(|_| Fault::malformed("failed to decode JSON input: a field has the wrong type or is unknown"))
 }

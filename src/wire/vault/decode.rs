@@ -247,7 +247,7 @@ fn refuse_unsupported_headers(headers: &HeaderMap, facts: &ListenerFacts) -> Res
         }
     }
     if headers.contains_key(http::header::CONTENT_ENCODING) {
-        return Err(Fault::because(ErrorKind::Unsupported, "compressed request bodies are not supported"));
+        return Err(Fault::because(ErrorKind::Unsupported, super::body::COMPRESSED));
     }
     if facts.require_request_header && headers.get("x-vault-request").is_none_or(|value| value != "true") {
         return Err(Fault::because(ErrorKind::Malformed, MISSING_REQUEST_HEADER));
@@ -278,6 +278,9 @@ fn namespace(headers: &HeaderMap, prefix: &[&str]) -> Result<Option<String>, Fau
     if let Some(text) = single(headers, "x-vault-namespace")? {
         let text = text.strip_prefix('/').unwrap_or(text);
         let text = text.strip_suffix('/').unwrap_or(text);
+        if text.is_empty() {
+            return Err(Fault::malformed("invalid namespace"));
+        }
         joined.push_str(text);
     }
     for part in prefix {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 
-use super::body::WRONG_MEDIA_TYPE;
+use super::body::{COMPRESSED, WRONG_MEDIA_TYPE};
 use super::decode::MISSING_REQUEST_HEADER;
 use crate::error::ErrorKind;
 use crate::wire::{Fault, Reveal, WireResponse};
@@ -44,7 +44,7 @@ fn words(fault: Fault) -> (StatusCode, Option<&'static str>) {
         ErrorKind::ReadOnly => {
             (StatusCode::FORBIDDEN, Some("1 error occurred:\n\t* permission denied: this path is served read-only\n\n"))
         }
-        ErrorKind::Unsupported if fault.detail == Some(WRONG_MEDIA_TYPE) => {
+        ErrorKind::Unsupported if matches!(fault.detail, Some(WRONG_MEDIA_TYPE | COMPRESSED)) => {
             (StatusCode::UNSUPPORTED_MEDIA_TYPE, fault.detail)
         }
         ErrorKind::Unsupported => {

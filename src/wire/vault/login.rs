@@ -215,7 +215,7 @@ impl Session {
         match within(self.login()).await {
             Ok((token, ttl, renewable)) => {
                 desk.generation += 1;
-                *desk = Desk { generation: desk.generation, validated: Some(Instant::now()), ..Desk::default() };
+                *desk = Desk { generation: desk.generation, ..Desk::default() };
                 let lease = Arc::new(Lease::new(desk.generation, token, ttl, renewable));
                 self.lease.store(Some(lease.clone()));
                 Ok(lease)

@@ -1,0 +1,7 @@
+//! Only `Auditor::admit` makes a receipt.
+
+use scaivault_proxy::audit::Receipt;
+
+fn main() {
+    let _ = Receipt {};
+}

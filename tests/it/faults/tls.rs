@@ -1,0 +1,163 @@
+//! Certificates of backends: the right one is taken, every other one is refused before a byte of a request is sent.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    date_time_ymd,
+};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use super::{READ_OK, proxy_with};
+use crate::harness::wait_until;
+
+/// A server with one certificate; what it was asked over a connection that stood.
+struct TlsServer {
+    address: String,
+    asked: Arc<AtomicUsize>,
+}
+
+impl TlsServer {
+    fn start(certificate: &str, key: &str, versions: &[&'static rustls::SupportedProtocolVersion]) -> Self {
+        let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        let config = Arc::new(config);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counter = asked.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (config, counter) = (config.clone(), counter.clone());
+                thread::spawn(move || {
+                    let mut tls = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
+                    let mut chunk = [0; 8192];
+                    while let Ok(length @ 1..) = tls.read(&mut chunk) {
+                        counter.fetch_add(1, Ordering::SeqCst);
+                        let text = String::from_utf8_lossy(&chunk[..length]).into_owned();
+                        let body = if text.contains("lookup-self") {
+                            r#"{"data":{"ttl":0,"renewable":false}}"#
+                        } else {
+                            READ_OK
+                        };
+                        if tls.write_all(&super::server::answer(200, body)).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+        });
+        Self { address, asked }
+    }
+
+    fn port(&self) -> &str {
+        self.address.rsplit(':').next().unwrap()
+    }
+}
+
+struct Signed {
+    certificate: String,
+    key: String,
+}
+
+fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, name);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+fn signed(
+    by: &CertifiedIssuer<'static, KeyPair>,
+    names: &[&str],
+    change: impl FnOnce(&mut CertificateParams),
+) -> Signed {
+    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    let mut params = CertificateParams::new(names).unwrap();
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    change(&mut params);
+    let key = KeyPair::generate().unwrap();
+    let issuer: &Issuer<'static, KeyPair> = by;
+    let certificate = params.signed_by(&key, issuer).unwrap();
+    Signed { certificate: certificate.pem(), key: key.serialize_pem() }
+}
+
+#[test]
+fn q30_only_the_right_certificate_of_a_backend_is_taken() {
+    let (ours, theirs) = (authority("ours"), authority("theirs"));
+    let local = ["localhost", "127.0.0.1"];
+    let all = [&rustls::version::TLS13, &rustls::version::TLS12];
+    let start = |signed: Signed| TlsServer::start(&signed.certificate, &signed.key, &all);
+    let right = start(signed(&ours, &local, |_| {}));
+    let older = signed(&ours, &local, |_| {});
+    let older = TlsServer::start(&older.certificate, &older.key, &[&rustls::version::TLS12]);
+    let bad = [
+        ("stranger", start(signed(&theirs, &local, |_| {}))),
+        ("misnamed", start(signed(&ours, &["vault.example", "10.0.0.1"], |_| {}))),
+        ("expired", start(signed(&ours, &local, |params| params.not_after = date_time_ymd(2020, 1, 1)))),
+        ("early", start(signed(&ours, &local, |params| params.not_before = date_time_ymd(2090, 1, 1)))),
+        (
+            "client",
+            start(signed(&ours, &local, |params| {
+                params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            })),
+        ),
+        ("itself", {
+            let key = KeyPair::generate().unwrap();
+            let params = CertificateParams::new(local.map(str::to_owned).to_vec()).unwrap();
+            let certificate = params.self_signed(&key).unwrap();
+            start(Signed { certificate: certificate.pem(), key: key.serialize_pem() })
+        }),
+    ];
+    let mut backends = String::new();
+    let mut add = |name: &str, endpoint: String, more: &str| backends.push_str(&backend(name, &endpoint, more));
+    let ca = "      ca_path: {dir}/ca.pem\n";
+    add("right", format!("https://127.0.0.1:{}", right.port()), ca);
+    add("byname", format!("https://localhost:{}", right.port()), ca);
+    add("older", format!("https://127.0.0.1:{}", older.port()), ca);
+    add("system", format!("https://127.0.0.1:{}", right.port()), "");
+    for (name, server) in &bad {
+        add(name, format!("https://127.0.0.1:{}", server.port()), ca);
+    }
+    let proxy = proxy_with(&backends, |builder| {
+        builder.file("ca.pem", ours.pem()).env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent")
+    });
+    let read = |name: &str| proxy.vault_call(crate::harness::ADMIN, "GET", &format!("/v1/secret/data/{name}/x"), b"");
+    for name in ["right", "byname", "older"] {
+        wait_until(std::time::Duration::from_secs(10), name, || read(name).status == 200);
+    }
+    let asked = right.asked.load(Ordering::SeqCst);
+    for name in ["system"].into_iter().chain(bad.iter().map(|(name, _)| *name)) {
+        let answer = read(name);
+        assert_eq!(answer.status, 503, "{name}: {}", answer.text());
+        let lines = proxy.audit_of(&answer);
+        assert_eq!(lines.len(), 1, "{name}");
+        assert_eq!(lines[0]["outcome"], "upstream_unavailable", "{name}");
+    }
+    for (name, server) in &bad {
+        assert_eq!(server.asked.load(Ordering::SeqCst), 0, "{name} was asked for something");
+    }
+    assert_eq!(right.asked.load(Ordering::SeqCst), asked, "a backend with other roots used a connection of another");
+    assert!(!proxy.stderr().contains("panicked"));
+}
+
+fn backend(name: &str, endpoint: &str, more: &str) -> String {
+    format!(
+        "  - name: {name}\n    type: hashicorp-vault\n    config:\n      endpoint: {endpoint}\n      auth_method: token\n      \
+         auth_config_path: infra/token\n      timeout: 3s\n      attempt_timeout: 1s\n{more}    path_mapping:\n      \
+         - {{from: \"{name}/**\", to: \"secret/data/**\"}}\n"
+    )
+}

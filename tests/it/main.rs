@@ -1,0 +1,33 @@
+//! The integration tests: one binary, every suite a module, all against the real process on loopback ports.
+//!
+//! Nothing is skipped and nothing sleeps: what must be there and is not fails with a sentence that says what to install,
+//! and what takes time is polled with a deadline.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test ends at the first thing that is not as it says"
+)]
+
+mod architecture;
+mod audit;
+mod canary;
+mod certs;
+mod compile_fail;
+mod config;
+mod contract;
+mod coverage;
+mod faults;
+mod fuzz_replay;
+mod harness;
+mod identity;
+mod leak;
+mod peers;
+mod reload;
+mod sdk;
+mod shutdown;
+mod stub;
+mod threats;
