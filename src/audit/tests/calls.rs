@@ -55,7 +55,7 @@ async fn a06_a_write_has_an_intent_before_and_an_outcome_after() {
     let grants = || Grants::one(grant("db"));
     let receipt = auditor.admit(subject(Operation::Write), grants()).await.unwrap();
     assert_eq!(kinds(&lines(&path)), ["start", "intent"]);
-    assert_eq!(verify_files(&[path.clone()]).unresolved, [receipt.subject().request_id.to_string()]);
+    assert_eq!(verify_files(std::slice::from_ref(&path)).unresolved, [receipt.subject().request_id.to_string()]);
     auditor.disclose(receipt, Facts::default(), Reply::Neutral(Outcome::Done)).await.unwrap();
     let receipt = auditor.admit(subject(Operation::Destroy), grants()).await.unwrap();
     auditor.fail(receipt, Facts::default(), ErrorKind::Timeout).await.unwrap();

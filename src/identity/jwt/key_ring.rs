@@ -227,7 +227,7 @@ mod tests {
         let source = Arc::new(FakeSource::default());
         let ring = ring();
         let (old, new) = (Forge::ed25519("old").jwk(), Forge::ed25519("new").jwk());
-        source.serve(&set(&[old.clone()]));
+        source.serve(&set(std::slice::from_ref(&old)));
         refresh(&ring, &source, &timer).await;
         source.serve(&set(&[old.clone(), new.clone()]));
         hands.advance(COOLDOWN);
