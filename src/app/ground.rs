@@ -75,7 +75,7 @@ impl Ground {
         let open = || {
             // a store in memory belongs to this process only, so its id needs no place to be kept
             let barrier = Barrier::new(&self.root, [0; 16], tenant);
-            Arc::new(Records::open(barrier, self.store.clone()))
+            Arc::new(Records::new(barrier, self.store.clone()))
         };
         records.entry(tenant.clone()).or_insert_with(open).clone()
     }

@@ -59,8 +59,17 @@ pub struct Running {
     pub(super) extras: Extras,
     admin: Arc<Admin>,
     drain: Drain,
+    is_deaf: bool,
     config: Config,
     service: DataService<Gateway>,
+}
+
+impl Running {
+    /// Leaves signals to the caller: the process ends when the caller ends it.
+    #[must_use]
+    pub fn deaf(self) -> Self {
+        Self { is_deaf: true, ..self }
+    }
 }
 
 /// Builds everything a configuration asks for: reads its files, checks that its addresses are free, opens the trail.
@@ -92,7 +101,7 @@ pub fn prepare(config: Config, extras: Extras) -> Result<Running, AppError> {
         started: AtomicBool::new(false),
     });
     let service = service(&config, &pipeline, &admin, &drain, &ground, &tls)?;
-    Ok(Running { pipeline, ground, auditor, tls: Arc::new(tls), extras, admin, drain, config, service })
+    Ok(Running { pipeline, ground, auditor, tls: Arc::new(tls), extras, admin, drain, is_deaf: false, config, service })
 }
 
 /// Serves until SIGTERM or SIGINT, drained. `source` is the file to read again on SIGHUP or change.
@@ -109,7 +118,7 @@ pub fn serve(running: Running, source: Option<std::path::PathBuf>) -> Result<(),
         .enable_all()
         .build()
         .map_err(|error| AppError::System(format!("the background runtime: {error}")))?;
-    let Running { pipeline, ground, auditor, tls, extras, admin, drain, config, service } = running;
+    let Running { pipeline, ground, auditor, tls, extras, admin, drain, is_deaf, config, service } = running;
     let upkeep = ground.metrics.clone();
     background.spawn(async move {
         loop {
@@ -119,7 +128,7 @@ pub fn serve(running: Running, source: Option<std::path::PathBuf>) -> Result<(),
     });
     let reloader = reload::Reloader { pipeline, ground, auditor: auditor.clone(), tls, extras, source };
     background.spawn(reloader.run(config.clone()));
-    let hook = ShutdownHook { drain, grace: config.server.drain };
+    let hook = ShutdownHook { drain, grace: config.server.drain, is_deaf };
     let mut server = Server::new_with_opt_and_conf(None, server_conf());
     server.add_service(service);
     server.bootstrap();
@@ -134,8 +143,6 @@ pub fn serve(running: Running, source: Option<std::path::PathBuf>) -> Result<(),
 fn server_conf() -> ServerConf {
     ServerConf {
         threads: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
-        // a request, its backend connection and their wake-ups stay on one thread
-        work_stealing: false,
         // draining is ours; this is for the last GOAWAY frames
         grace_period_seconds: Some(1),
         graceful_shutdown_timeout_seconds: Some(1),

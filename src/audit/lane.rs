@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::draft::Draft;
 use super::lines::Lines;
-use super::ticket::Ticket;
+use super::ticket::{Alarm, Ticket};
 
 /// How long lines of callers that come at the same time are gathered.
 const GATHER: Duration = Duration::from_micros(50);
@@ -238,13 +238,15 @@ impl Lane {
         self.depth.fetch_sub(lines, Ordering::Relaxed);
         self.written.fetch_add(u64::try_from(lines).unwrap_or(0), Ordering::Relaxed);
         if self.required {
+            let mut alarm = Alarm::default();
             for ticket in settled.into_iter().flatten() {
-                if durable {
-                    ticket.taken();
-                } else {
+                if !durable {
                     ticket.give_up();
+                } else if let Some(waker) = ticket.taken() {
+                    alarm.add(&ticket, waker);
                 }
             }
+            alarm.ring();
         }
         was_healthy
     }

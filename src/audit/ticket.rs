@@ -3,16 +3,67 @@
 //! A ticket ends once, as taken or as given up. A caller that goes away changes nothing: its lines are still written.
 //! Waiting uses no timer of the runtime; the watch gives up overdue tickets by the machine's clock.
 
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
+
 use super::AuditError;
 use super::lane::lock;
 
+/// The runtime a caller waits on, one value a thread.
+pub(super) struct Home(Handle);
+
+thread_local! {
+    static HOME: RefCell<Option<Arc<Home>>> = const { RefCell::new(None) };
+}
+
+impl Home {
+    /// This thread's, if a runtime runs on it.
+    fn here() -> Option<Arc<Self>> {
+        HOME.try_with(|home| {
+            let mut home = home.try_borrow_mut().ok()?;
+            if home.is_none() {
+                *home = Handle::try_current().ok().map(|handle| Arc::new(Self(handle)));
+            }
+            home.clone()
+        })
+        .ok()
+        .flatten()
+    }
+}
+
+/// Wakes callers. A wake from another thread costs a system call each; callers of one thread are woken together, by a
+/// task of their own runtime.
+#[derive(Default)]
+pub(super) struct Alarm(Vec<(Arc<Home>, Vec<Waker>)>);
+
+impl Alarm {
+    pub(super) fn add(&mut self, ticket: &Ticket, waker: Waker) {
+        let Some(home) = &ticket.home else { return waker.wake() };
+        match self.0.iter_mut().find(|(known, _)| Arc::ptr_eq(known, home)) {
+            Some((_, wakers)) => wakers.push(waker),
+            None => self.0.push((Arc::clone(home), vec![waker])),
+        }
+    }
+
+    pub(super) fn ring(self) {
+        for (home, wakers) in self.0 {
+            if wakers.len() == 1 {
+                wakers.into_iter().for_each(Waker::wake);
+            } else {
+                home.0.spawn(async move { wakers.into_iter().for_each(Waker::wake) });
+            }
+        }
+    }
+}
+
 pub(super) struct Ticket {
+    home: Option<Arc<Home>>,
     issued: Instant,
     given_up: AtomicBool,
     progress: Mutex<Progress>,
@@ -29,7 +80,7 @@ impl Ticket {
     pub(super) fn new(issued: Instant, missing: usize) -> Arc<Self> {
         let end = (missing == 0).then_some(Ok(()));
         let progress = Mutex::new(Progress { missing, end, waker: None });
-        Arc::new(Self { issued, given_up: AtomicBool::new(false), progress })
+        Arc::new(Self { home: Home::here(), issued, given_up: AtomicBool::new(false), progress })
     }
 
     pub(super) fn age(&self, now: Instant) -> Duration {
@@ -41,19 +92,15 @@ impl Ticket {
         self.given_up.load(Ordering::Acquire)
     }
 
-    /// One required sink took one line.
-    pub(super) fn taken(&self) {
+    /// One required sink took one line. Yields who is to be woken, if that was the last one.
+    pub(super) fn taken(&self) -> Option<Waker> {
         let mut progress = lock(&self.progress);
         progress.missing = progress.missing.saturating_sub(1);
         if progress.missing > 0 || progress.end.is_some() {
-            return;
+            return None;
         }
         progress.end = Some(Ok(()));
-        let waker = progress.waker.take();
-        drop(progress);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        progress.waker.take()
     }
 
     /// Ends the wait without success. False if it had ended before.

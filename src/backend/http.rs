@@ -6,7 +6,6 @@ use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::redirect::Policy;
-use thread_local::ThreadLocal;
 
 use super::BackendError;
 use super::tls::TlsClient;
@@ -24,13 +23,7 @@ pub struct HttpSettings {
 }
 
 /// A pooled client of one backend. Connections are never shared with another one: its TLS identity is its own.
-///
-/// Each thread that serves requests has its own pool: a connection's task then runs on the thread of the requests that use
-/// it, and handing an answer over wakes nobody else.
-pub struct HttpClient {
-    settings: HttpSettings,
-    pools: ThreadLocal<reqwest::Client>,
-}
+pub struct HttpClient(reqwest::Client);
 
 /// A request to a backend, built from neutral types only.
 pub struct UpstreamRequest<'a> {
@@ -42,26 +35,6 @@ pub struct UpstreamRequest<'a> {
     pub headers: HeaderMap,
     /// Body.
     pub body: Option<Bytes>,
-}
-
-impl HttpSettings {
-    fn client(&self) -> Result<reqwest::Client, BackendError> {
-        let TlsClient(tls) = &self.tls;
-        reqwest::Client::builder()
-            .tls_backend_preconfigured(tls.clone())
-            .redirect(Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .referer(false)
-            .tcp_nodelay(true)
-            .tcp_keepalive(Duration::from_secs(30))
-            .connect_timeout(self.connect_timeout)
-            .pool_idle_timeout(Duration::from_secs(60))
-            .pool_max_idle_per_host(256)
-            .http2_max_header_list_size(65_536)
-            .build()
-            .map_err(|_| BackendError::Unavailable("the HTTP client could not be built"))
-    }
 }
 
 /// A whole answer.
@@ -81,13 +54,22 @@ impl HttpClient {
     /// # Errors
     /// When the TLS settings are unusable.
     pub fn new(settings: HttpSettings) -> Result<Self, BackendError> {
-        let client = Self { settings, pools: ThreadLocal::new() };
-        client.pool().map(drop)?;
-        Ok(client)
-    }
-
-    fn pool(&self) -> Result<&reqwest::Client, BackendError> {
-        self.pools.get_or_try(|| self.settings.client())
+        let TlsClient(tls) = settings.tls;
+        reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .redirect(Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .referer(false)
+            .tcp_nodelay(true)
+            .tcp_keepalive(Duration::from_secs(30))
+            .connect_timeout(settings.connect_timeout)
+            .pool_idle_timeout(Duration::from_secs(60))
+            .pool_max_idle_per_host(256)
+            .http2_max_header_list_size(65_536)
+            .build()
+            .map(Self)
+            .map_err(|_| BackendError::Unavailable("the HTTP client could not be built"))
     }
 
     /// Sends one request and reads the whole answer.
@@ -98,7 +80,7 @@ impl HttpClient {
         let mut headers = request.headers;
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("scaivault-proxy/", env!("CARGO_PKG_VERSION"))));
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        let mut builder = self.pool()?.request(request.method, request.url.clone()).headers(headers);
+        let mut builder = self.0.request(request.method, request.url.clone()).headers(headers);
         if let Some(body) = request.body {
             builder = builder.body(body);
         }

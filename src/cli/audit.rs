@@ -1,7 +1,7 @@
 //! `audit`: verify and search audit files.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -123,14 +123,17 @@ fn verified(
 }
 
 fn searched(filter: &Filter, files: &[PathBuf], output: Output) -> Done {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     for path in files {
         let found = query(open(path)?, filter, |line| {
             if output.is_json() {
-                println!("{}", serde_json::to_string(&line).unwrap_or_default());
+                // a reader that has seen enough is no error
+                let _seen = writeln!(out, "{}", serde_json::to_string(&line).unwrap_or_default());
             } else {
                 let or = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
                 let (who, what, path) = (or(line.principal), or(line.operation), or(line.path));
-                println!("{}  {:<10} {:<28} {:<16} {path}", line.time, line.kind, who, what);
+                let outcome = or(line.outcome);
+                let _seen = writeln!(out, "{}  {:<10} {who:<28} {what:<16} {outcome:<16} {path}", line.time, line.kind);
             }
         });
         found.map_err(|error| format!("{}: {error}", path.display()))?;

@@ -17,7 +17,7 @@ Examples:
   scaivault-proxy check --config config.yaml
   scaivault-proxy check --config config.yaml --expect cases.yaml --tenant payments
 
-A case file is a list of {principal, groups, action, resource: {secret: PATH}, wire, mode, expect: permit|deny}.")]
+A case file is a list of {principal, groups, folders, method, action, resource: {secret: PATH}, wire, mode, expect: permit|deny}.")]
 pub(super) struct Check {
     /// The file (YAML or JSON).
     #[arg(long, value_name = "FILE")]
@@ -67,9 +67,7 @@ impl Check {
     }
 
     fn print(&self, problems: &[Problem], warnings: &[Problem], not_built: &[Problem], good: bool) {
-        for (word, list) in
-            [("error", problems), ("warning", warnings), ("valid, not served by this release", not_built)]
-        {
+        for (word, list) in [("error", problems), ("warning", warnings), ("note", not_built)] {
             for problem in list {
                 println!("{word}: {problem}");
             }

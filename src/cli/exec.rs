@@ -1,8 +1,11 @@
 //! `exec`: a command with a proxy of its own.
 
 use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Done, dev};
 use crate::app::{self, Extras};
@@ -54,18 +57,47 @@ impl Exec {
         }
         let variables = variables(&config, &self.wire);
         let admin = config.admin.address;
-        let running = app::prepare(config, extras)?;
+        let running = app::prepare(config, extras)?.deaf();
         let server = std::thread::Builder::new().name("proxy".to_owned()).spawn(move || app::serve(running, None))?;
         wait(admin)?;
-        let (program, arguments) = self.command.split_first().ok_or("no command")?;
-        let mut child = std::process::Command::new(program);
-        child.args(arguments).envs(variables);
-        let status = child.status().map_err(|error| format!("{program}: {error}"))?;
+        let code = self.command(variables);
         drop(server);
         drop(std::fs::remove_dir_all(&directory));
-        let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
         // the proxy's threads end with the process: the command they served is gone
-        std::process::exit(code.into());
+        std::process::exit(code?);
+    }
+
+    /// Runs the command to its end, passing on what asks us to stop; its exit code as a shell would tell it.
+    fn command(&self, variables: Vec<(&'static str, String)>) -> Result<i32, Box<dyn std::error::Error + Send + Sync>> {
+        let (program, arguments) = self.command.split_first().ok_or("no command")?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let mut command = tokio::process::Command::new(program);
+            command.args(arguments).envs(variables);
+            let mut child = match command.spawn() {
+                Ok(child) => child,
+                Err(error) => {
+                    eprintln!("scaivault-proxy: {program}: {error}");
+                    return Ok(if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 });
+                }
+            };
+            let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+            let status = loop {
+                tokio::select! {
+                    status = child.wait() => break status?,
+                    _ = term.recv() => pass_on(&child, "-TERM"),
+                    _ = int.recv() => pass_on(&child, "-INT"),
+                }
+            };
+            Ok(status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1))
+        })
+    }
+}
+
+/// Sends the command the signal we got. The one program every system has for it does not need unsafe code here.
+fn pass_on(child: &tokio::process::Child, signal: &str) {
+    if let Some(id) = child.id() {
+        drop(std::process::Command::new("kill").args([signal, &id.to_string()]).status());
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Explain {
     /// The wire name; the secret path on the scaivault wire.
     name: Option<String>,
     /// Decide offline by this file.
-    #[arg(long, value_name = "FILE", conflicts_with = "server")]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Ask this proxy (its scaivault listener); the token is taken from SCAIVAULT_TOKEN.
     #[arg(long, value_name = "URL", env = "SCAIVAULT_ADDR")]
@@ -40,10 +40,10 @@ pub(super) struct Explain {
     #[arg(long = "as", value_name = "PRINCIPAL")]
     principal: Option<String>,
     /// A group of the principal (offline).
-    #[arg(long = "group", value_name = "GROUP")]
+    #[arg(long = "group", value_name = "GROUP", requires = "config")]
     groups: Vec<String>,
     /// A folder of the principal (offline).
-    #[arg(long = "folder", value_name = "FOLDER")]
+    #[arg(long = "folder", value_name = "FOLDER", requires = "config")]
     folders: Vec<String>,
     /// read, describe, list, write, delete or destroy.
     #[arg(long, default_value = "read")]

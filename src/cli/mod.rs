@@ -10,7 +10,7 @@ mod seal;
 mod serve;
 mod token;
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
@@ -109,7 +109,10 @@ pub fn main() -> ExitCode {
         Verb::Audit(audit) => audit.run(output),
         Verb::Seal(seal) => seal.run(),
         Verb::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "scaivault-proxy", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "scaivault-proxy", &mut script);
+            // a reader that has seen enough is no error
+            let _seen = std::io::stdout().write_all(&script);
             Ok(ExitCode::SUCCESS)
         }
     };

@@ -193,10 +193,10 @@ fn plain(bad: BadHead) -> WireResponse {
 }
 
 async fn write(session: &mut ServerSession, response: WireResponse, head_only: bool) -> Result<(), ()> {
-    let mut head = ResponseHeader::build_no_case(response.status, Some(response.headers.len() + 2)).map_err(drop)?;
-    for (name, value) in &response.headers {
-        head.append_header(name.clone(), value.clone()).map_err(drop)?;
-    }
+    let (mut parts, ()) = ::http::Response::new(()).into_parts();
+    parts.status = response.status;
+    parts.headers = response.headers;
+    let mut head = ResponseHeader::from(parts);
     let bodiless = response.status == ::http::StatusCode::NO_CONTENT;
     if !bodiless {
         head.insert_header(::http::header::CONTENT_LENGTH, response.body.len()).map_err(drop)?;

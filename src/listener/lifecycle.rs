@@ -66,11 +66,16 @@ pub struct ShutdownHook {
     pub drain: Drain,
     /// How long connections may take.
     pub grace: Duration,
+    /// Whether signals are somebody else's business: `exec` lives as long as its command.
+    pub is_deaf: bool,
 }
 
 #[async_trait]
 impl ShutdownSignalWatch for ShutdownHook {
     async fn recv(&self) -> ShutdownSignal {
+        if self.is_deaf {
+            return std::future::pending().await;
+        }
         let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
             return ShutdownSignal::FastShutdown;
         };

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::clock::Timestamp;
 use crate::error::ErrorKind;
-use crate::seal::{Head, HeadVersion, Records, SealError, Stored};
+use crate::seal::{Head, HeadVersion, Records, SealError};
 use crate::secret::{
     Described, Metadata, MetadataChange, Outcome, Precondition, SecretAction, SecretPath, SecretRecord, SecretType,
     SecretValue, VersionInfo, VersionSelector, VersionSet, VersionState, WriteOptions,
@@ -95,9 +95,9 @@ fn one_again(
     now: Timestamp,
     attempt: u8,
 ) -> Result<Outcome, LocalError> {
-    let Some(Stored { current, version: newest, metadata }) = records.stored(path) else {
-        return Ok(Outcome::NotFound);
-    };
+    let Some(stored) = records.stored(path) else { return Ok(Outcome::NotFound) };
+    let (current, newest) = (stored.current, stored.version.clone());
+    let metadata = stored.metadata.clone();
     let metadata = metadata.map(|shared| (*shared).clone()).unwrap_or_default();
     let (number, known) = match version {
         VersionSelector::Current => (current, Some(newest)),
@@ -109,7 +109,7 @@ fn one_again(
     };
     let Some(known) = known.filter(|_| number > 0) else { return Ok(Outcome::NotFound) };
     let info = info(number, &known, now);
-    let value = if info.state.is_readable() { records.value(path, number)? } else { None };
+    let value = if info.state.is_readable() { records.value_of(path, &stored, number)? } else { None };
     if info.state.is_readable() && value.is_none() {
         // a write may have removed the version between the index and the store; if it did, this answer is already old
         let still = records.head(path)?.and_then(|head| head.versions.get(&number).cloned());
@@ -366,7 +366,7 @@ mod tests {
         fn new() -> Self {
             let root = RandomKey.root_key().unwrap();
             let barrier = Barrier::new(&root, [0; 16], &Tenant::default_tenant());
-            let records = Records::open(barrier, Arc::new(MemoryStore::default()));
+            let records = Records::new(barrier, Arc::new(MemoryStore::default()));
             Self { records, path: SecretPath::parse("a/b").unwrap(), now: Timestamp::from_secs(1000) }
         }
 

@@ -1,6 +1,6 @@
 //! The line of one request: decode, authenticate, map, authorise, admit, execute, disclose, encode.
 //!
-//! Every stage is called from here and no stage calls the next. The order of the security checks is [`Line::secret`];
+//! Every stage is called from here and no stage calls the next. The order of the security checks is `Line::secret`;
 //! what a later stage needs exists only because an earlier one made it. This room knows no socket and no vendor.
 
 mod explain;

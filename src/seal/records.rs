@@ -65,6 +65,8 @@ impl HeadVersion {
 /// What the index knows of a secret: enough to answer a read of the current version with one record.
 #[derive(Clone, Debug)]
 pub struct Stored {
+    /// Under which blind index the records lie, so that a read does not compute it again.
+    index: [u8; 32],
     /// The newest version; 0 if none.
     pub current: u64,
     /// What is known of the newest version.
@@ -93,7 +95,7 @@ pub struct Records {
 impl Records {
     /// A tenant's records in an empty store.
     #[must_use]
-    pub fn open(barrier: Barrier, store: Arc<dyn Store>) -> Self {
+    pub fn new(barrier: Barrier, store: Arc<dyn Store>) -> Self {
         Self { barrier, store, index: RwLock::default(), writer: Mutex::default() }
     }
 
@@ -131,8 +133,21 @@ impl Records {
     /// # Errors
     /// When the store fails or the record does not open.
     pub fn value(&self, path: &SecretPath, version: u64) -> Result<Option<SecretValue>, SealError> {
-        let Some(sealed) = self.store.read(&self.key(Table::Version, path, version))? else { return Ok(None) };
-        let (mut plain, _) = self.barrier.open(Place { kind: Kind::Value, path, version }, &sealed)?;
+        self.open(path, self.key(Table::Version, path, version))
+    }
+
+    /// The value of one version of a secret the index was asked about.
+    ///
+    /// # Errors
+    /// As [`Self::value`].
+    pub fn value_of(&self, path: &SecretPath, stored: &Stored, version: u64) -> Result<Option<SecretValue>, SealError> {
+        self.open(path, RecordKey { table: Table::Version, index: stored.index, version })
+    }
+
+    fn open(&self, path: &SecretPath, key: RecordKey) -> Result<Option<SecretValue>, SealError> {
+        let Some(sealed) = self.store.read(&key)? else { return Ok(None) };
+        let place = Place { kind: Kind::Value, path, version: key.version };
+        let (mut plain, _) = self.barrier.open(place, &sealed)?;
         Ok(Some(SecretValue::new(std::mem::take(&mut *plain))))
     }
 
@@ -220,6 +235,7 @@ impl Records {
 
     fn remember(&self, path: &SecretPath, head: &Head) {
         let stored = Stored {
+            index: self.barrier.index(path),
             current: head.current,
             version: head.versions.get(&head.current).cloned().unwrap_or_default(),
             metadata: (!head.metadata.is_empty()).then(|| Arc::new(head.metadata.clone())),
@@ -247,7 +263,7 @@ mod tests {
 
     fn records() -> Records {
         let root = RandomKey.root_key().unwrap();
-        Records::open(Barrier::new(&root, [0; 16], &Tenant::default_tenant()), Arc::new(MemoryStore::default()))
+        Records::new(Barrier::new(&root, [0; 16], &Tenant::default_tenant()), Arc::new(MemoryStore::default()))
     }
 
     async fn put(records: &Records, path: &str) {

@@ -289,18 +289,41 @@ fn native_read(answer: Answer) -> Result<Reply, BackendError> {
     if answer.status == StatusCode::NOT_FOUND {
         return native(answer);
     }
-    let read: Option<ReadData<'_>> = data(&answer);
-    let version = read.ok_or(BackendError::Unusable("not a KV version 2 read"))?.metadata.version;
-    let Reply::Native(mut reply) = native(answer)? else { return Err(BackendError::Unusable("not native")) };
-    reply.version = Some(version);
-    Ok(Reply::Native(reply))
+    // one pass over the body says that it is whole, of the right form, which version it is and whose request it was
+    let glance: Glance<'_> =
+        serde_json::from_slice(&answer.body).map_err(|_| BackendError::Unusable("not a KV version 2 read"))?;
+    let (version, request_id) = (glance.data.metadata.version, glance.request_id.map(|id| Box::from(&*id)));
+    Ok(shown(answer, Some(version), request_id))
 }
 
-fn native(mut answer: Answer) -> Result<Reply, BackendError> {
+/// What the trail wants to know of a KV version 2 read.
+#[derive(Deserialize)]
+struct Glance<'a> {
+    #[serde(default, borrow)]
+    request_id: Option<std::borrow::Cow<'a, str>>,
+    data: GlanceData,
+}
+
+#[derive(Deserialize)]
+struct GlanceData {
+    metadata: GlanceMetadata,
+}
+
+#[derive(Deserialize)]
+struct GlanceMetadata {
+    version: u64,
+}
+
+fn native(answer: Answer) -> Result<Reply, BackendError> {
     let mut request_id = None;
     if answer.status != StatusCode::NO_CONTENT && !answer.body.is_empty() {
         request_id = answered(&answer)?.request_id.map(|id| Box::from(&*id));
     }
+    Ok(shown(answer, None, request_id))
+}
+
+/// The answer as a client may see it.
+fn shown(mut answer: Answer, version: Option<u64>, request_id: Option<Box<str>>) -> Reply {
     let mut headers = HeaderMap::with_capacity(8);
     for name in SHOWN {
         if let Some(value) = answer.headers.remove(&name) {
@@ -308,7 +331,7 @@ fn native(mut answer: Answer) -> Result<Reply, BackendError> {
         }
     }
     let (status, body) = (answer.status, answer.body);
-    Ok(Reply::Native(NativeReply { status, headers, body, spans: Vec::new(), version: None, request_id }))
+    Reply::Native(NativeReply { status, headers, body, spans: Vec::new(), version, request_id })
 }
 
 fn read_v2(answer: &Answer) -> Result<Reply, BackendError> {

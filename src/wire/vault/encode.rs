@@ -311,7 +311,8 @@ fn auth<'a>(info: &'a TokenInfo, token: &'a str) -> AuthOut<'a> {
         policies: policies(info),
         token_policies: policies(info),
         metadata: meta(info),
-        lease_duration: info.ttl.as_secs(),
+        // what is left, rounded up: a token that was just made says the whole of its time
+        lease_duration: u64::try_from(info.ttl.as_millis().div_ceil(1000)).unwrap_or(u64::MAX),
         renewable: info.renewable,
         entity_id: "",
         token_type: "service",
