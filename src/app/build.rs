@@ -452,8 +452,8 @@ const fn pass_operation(operation: &PassOperation) -> crate::wire::PassOperation
     }
 }
 
-/// The hosts a listener answers for. Our own API, and listeners that ask for no credential, always have a list: what the configuration says, else loopback names, the
-/// listener's own address and the names in its certificate.
+/// The hosts a listener answers for. Our own API, and listeners that ask for no credential, always have a list: what the
+/// configuration says, else loopback names, the listener's own address and the names in its certificate.
 fn hosts(listener: &ListenerConfig) -> Vec<String> {
     let is_open = listener.auth == ListenerAuth::Workload && matches!(listener.address, crate::config::Address::Tcp(_));
     if !listener.hosts.is_empty() || (listener.wire != crate::secret::WireKind::Scaivault && !is_open) {

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{Done, Output, print_json};
 use crate::app;
-use crate::audit::{AuditKey, Expected, Filter, query, verify};
+use crate::audit::{AuditKey, Expected, Filter, Line, query, verify};
 use crate::clock::Timestamp;
 use crate::seal::{FileKey, KeyProvider as _};
 
@@ -124,19 +124,28 @@ fn verified(
 
 fn searched(filter: &Filter, files: &[PathBuf], output: Output) -> Done {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut written = Ok(());
     for path in files {
         let found = query(open(path)?, filter, |line| {
-            if output.is_json() {
-                // a reader that has seen enough is no error
-                let _seen = writeln!(out, "{}", serde_json::to_string(&line).unwrap_or_default());
-            } else {
-                let or = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-                let (who, what, path) = (or(line.principal), or(line.operation), or(line.path));
-                let outcome = or(line.outcome);
-                let _seen = writeln!(out, "{}  {:<10} {who:<28} {what:<16} {outcome:<16} {path}", line.time, line.kind);
+            if written.is_ok() {
+                written = print(&mut out, line, output);
             }
         });
         found.map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    Ok(ExitCode::SUCCESS)
+    match written.and_then(|()| out.flush()) {
+        // a reader that has seen enough is no error
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(format!("standard output: {error}").into()),
+        Ok(()) => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn print(out: &mut impl std::io::Write, line: Line, output: Output) -> std::io::Result<()> {
+    if output.is_json() {
+        return writeln!(out, "{}", serde_json::to_string(&line).map_err(std::io::Error::other)?);
+    }
+    let or = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let (who, what, outcome, path) = (or(line.principal), or(line.operation), or(line.outcome), or(line.path));
+    writeln!(out, "{}  {:<10} {who:<28} {what:<16} {outcome:<16} {path}", line.time, line.kind)
 }

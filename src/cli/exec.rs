@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Done, dev};
@@ -72,6 +73,8 @@ impl Exec {
         let (program, arguments) = self.command.split_first().ok_or("no command")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
+            // before the command exists: a signal that comes with it must not leave it behind
+            let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
             let mut command = tokio::process::Command::new(program);
             command.args(arguments).envs(variables);
             let mut child = match command.spawn() {
@@ -81,12 +84,11 @@ impl Exec {
                     return Ok(if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 });
                 }
             };
-            let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
             let status = loop {
                 tokio::select! {
                     status = child.wait() => break status?,
-                    _ = term.recv() => pass_on(&child, "-TERM"),
-                    _ = int.recv() => pass_on(&child, "-INT"),
+                    _ = term.recv() => pass_on(&child, Signal::TERM),
+                    _ = int.recv() => pass_on(&child, Signal::INT),
                 }
             };
             Ok(status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1))
@@ -94,10 +96,11 @@ impl Exec {
     }
 }
 
-/// Sends the command the signal we got. The one program every system has for it does not need unsafe code here.
-fn pass_on(child: &tokio::process::Child, signal: &str) {
-    if let Some(id) = child.id() {
-        drop(std::process::Command::new("kill").args([signal, &id.to_string()]).status());
+/// Sends the command the signal we got. A command that has just ended needs none.
+fn pass_on(child: &tokio::process::Child, signal: Signal) {
+    let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    if let Some(id) = id {
+        let _gone = kill_process(id, signal);
     }
 }
 
