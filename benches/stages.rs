@@ -212,7 +212,7 @@ impl Drop for Trail {
 
 async fn disclose(auditor: &Auditor, grant: Grant) -> Disclosure {
     let receipt = auditor.admit(subject(), Grants::one(grant)).await.unwrap();
-    auditor.disclose(receipt, Facts::default(), reply()).await.unwrap()
+    auditor.disclose(receipt, &Facts::default(), reply()).await.unwrap()
 }
 
 fn subject() -> Subject {

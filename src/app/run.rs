@@ -17,7 +17,7 @@ use crate::config::{self, Address, Config, ListenerAuth, Problem};
 use crate::listener::admin::Admin;
 use crate::listener::{Caps, Drain, Endpoint, Gateway, Service, ShutdownHook, TlsFiles, TlsReloader};
 use crate::pipeline::Pipeline;
-use crate::seal::{RootKey, harden_process};
+use crate::seal::{RootKey, harden_process, trim_memory};
 use crate::telemetry::Meter;
 
 const AUDIT_BUDGET: Duration = Duration::from_secs(2);
@@ -133,6 +133,7 @@ pub fn serve(running: Running, source: Option<std::path::PathBuf>) -> Result<(),
     server.add_service(service);
     server.bootstrap();
     admin.started.store(true, Ordering::Relaxed);
+    trim_memory();
     tracing::info!(listeners = config.listeners.len(), admin = %config.admin.address, "serving");
     server.run(RunArgs { shutdown_signal: Box::new(hook) });
     background.shutdown_timeout(Duration::from_secs(1));

@@ -6,9 +6,11 @@
 use std::cell::Cell;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::ops::Deref;
 
 use ulid::{ULID_LEN, Ulid};
 
+use super::draft::hex_digit;
 use crate::clock::{Clock, Timestamp};
 
 const UUID_LEN: usize = 36;
@@ -34,27 +36,59 @@ impl RequestId {
         Ulid::from_string(text).ok().map(Self)
     }
 
-    /// The same number as a UUID.
+    /// Its characters.
     #[must_use]
-    pub fn to_uuid(self) -> String {
-        let mut text = String::with_capacity(UUID_LEN);
-        for (index, byte) in self.0.0.to_be_bytes().into_iter().enumerate() {
-            if matches!(index, 4 | 6 | 8 | 10) {
-                text.push('-');
-            }
-            for half in [byte >> 4, byte & 15] {
-                text.push(char::from_digit(half.into(), 16).unwrap_or('0'));
-            }
+    pub fn to_text(self) -> IdText {
+        let mut text = IdText { bytes: [0; UUID_LEN], len: ULID_LEN };
+        let mut ulid = [0; ULID_LEN];
+        self.0.array_to_str(&mut ulid);
+        for (to, from) in text.bytes.iter_mut().zip(ulid) {
+            *to = from;
         }
         text
     }
 
-    pub(super) fn at(time: Timestamp) -> Self {
+    /// The same number as a UUID.
+    #[must_use]
+    pub fn to_uuid(self) -> IdText {
+        let mut text = IdText { bytes: [b'-'; UUID_LEN], len: UUID_LEN };
+        let digits = self.0.0.to_be_bytes().into_iter().flat_map(|byte| [hex_digit(byte >> 4), hex_digit(byte & 15)]);
+        let places = text.bytes.iter_mut().enumerate().filter(|(at, _)| !matches!(at, 8 | 13 | 18 | 23));
+        for ((_, to), digit) in places.zip(digits) {
+            *to = digit;
+        }
+        text
+    }
+
+    /// A new one of a given time.
+    #[must_use]
+    pub fn at(time: Timestamp) -> Self {
         Self(Ulid::from_parts(time.micros() / 1000, draw()))
     }
 
     pub(super) fn write(self, out: &mut String) {
         out.push_str(self.0.array_to_str(&mut [0; ULID_LEN]));
+    }
+}
+
+/// An identifier's text, without an allocation.
+#[derive(Clone, Copy)]
+pub struct IdText {
+    bytes: [u8; UUID_LEN],
+    len: usize,
+}
+
+impl Deref for IdText {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.bytes.get(..self.len).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for IdText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
     }
 }
 
@@ -111,7 +145,9 @@ mod tests {
         for _ in 0..1000 {
             let id = RequestId::fresh(&clock);
             let text = id.to_string();
-            assert_eq!(text.len(), 26);
+            assert_eq!((text.len(), &*id.to_text()), (26, text.as_str()));
+            let uuid = id.to_uuid();
+            assert_eq!(uuid.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12]);
             assert_eq!(RequestId::parse(&text), Some(id));
             assert_eq!(RequestId::parse(&id.to_uuid()), Some(id));
             assert!(seen.insert(id.0.random()));

@@ -2,16 +2,19 @@
 //!
 //! Callers append bytes under a mutex that is held for a copy; the writer takes everything at once by a swap. Lines under
 //! way stay visible here, so that the watch can give up their tickets while the writer hangs in the kernel.
-//! Lock order: queue, then flight.
+//! The writer lies on a desk. Its thread works at it; where a write is a mere copy the lane is *led*: callers work at it
+//! themselves, one at a time, and the thread sleeps until it is called.
+//! Lock order: desk, then queue, then flight.
 
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::draft::Draft;
 use super::lines::Lines;
 use super::ticket::{Alarm, Ticket};
+use super::writer::Writer;
 
 /// How long lines of callers that come at the same time are gathered.
 const GATHER: Duration = Duration::from_micros(50);
@@ -19,6 +22,9 @@ const GATHER: Duration = Duration::from_micros(50);
 pub(super) struct Lane {
     name: Box<str>,
     required: bool,
+    /// Empty before the writer is there and after it has ended.
+    desk: Mutex<Option<Writer>>,
+    led: AtomicBool,
     queue: Mutex<Queue>,
     wake: Condvar,
     flight: Mutex<Lines>,
@@ -37,6 +43,8 @@ pub(super) struct Lane {
 struct Queue {
     lines: Lines,
     sleeping: bool,
+    /// The thread is wanted although callers lead.
+    called: bool,
     reopen: bool,
     closing: Option<Instant>,
 }
@@ -68,6 +76,8 @@ impl Lane {
         Self {
             name: Box::from(name),
             required,
+            desk: Mutex::default(),
+            led: AtomicBool::new(false),
             queue: Mutex::default(),
             wake: Condvar::new(),
             flight: Mutex::default(),
@@ -132,12 +142,47 @@ impl Lane {
         }
         queue.lines.push(draft, ticket);
         self.depth.fetch_add(draft.cuts.len(), Ordering::Relaxed);
-        let sleeping = mem::take(&mut queue.sleeping);
+        // whoever has a ticket leads as soon as it waits for it
+        let is_for_thread = ticket.is_none() || !self.is_led();
+        queue.called |= is_for_thread;
+        let sleeping = is_for_thread && mem::take(&mut queue.sleeping);
         drop(queue);
         if sleeping {
             self.wake.notify_one();
         }
         true
+    }
+
+    /// Whether callers write their lines themselves.
+    pub(super) fn is_led(&self) -> bool {
+        self.led.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_led(&self, led: bool) {
+        self.led.store(led, Ordering::Release);
+    }
+
+    /// Wakes the thread, whoever leads.
+    pub(super) fn call(&self) {
+        let mut queue = lock(&self.queue);
+        queue.called = true;
+        queue.sleeping = false;
+        drop(queue);
+        self.wake.notify_one();
+    }
+
+    /// The desk, with the writer on it unless it has ended.
+    pub(super) fn desk(&self) -> MutexGuard<'_, Option<Writer>> {
+        lock(&self.desk)
+    }
+
+    /// The desk, unless somebody works at it. Who does looks for new lines after leaving it.
+    pub(super) fn free_desk(&self) -> Option<MutexGuard<'_, Option<Writer>>> {
+        match self.desk.try_lock() {
+            Ok(desk) => Some(desk),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     fn note_dropped(&self, lines: usize) {
@@ -191,17 +236,20 @@ impl Lane {
 
 /// The writer's side.
 impl Lane {
-    /// Waits as `pace` says; then the next lines are in flight, unless some still were.
-    pub(super) fn turn(&self, pace: Pace) -> Turn {
+    /// The thread's wait, as `pace` says.
+    pub(super) fn rest(&self, pace: Pace) {
         let mut queue = lock(&self.queue);
         match pace {
             Pace::Now => {}
             Pace::Idle { busy } => {
-                while queue.lines.is_empty() && !queue.reopen && queue.closing.is_none() {
+                // lines queued before the lane was led have nobody else
+                let mut is_wanted = !queue.lines.is_empty();
+                while !is_wanted && !queue.called && !queue.reopen && queue.closing.is_none() {
                     queue.sleeping = true;
                     queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                    is_wanted = !self.is_led() && !queue.lines.is_empty();
                 }
-                if busy && !queue.reopen && queue.closing.is_none() {
+                if busy && !self.is_led() && !queue.reopen && queue.closing.is_none() {
                     // callers come at the same time: a moment's wait makes one system call and one wake-up of many
                     queue.sleeping = false;
                     drop(queue);
@@ -214,12 +262,24 @@ impl Lane {
             }
         }
         queue.sleeping = false;
+        queue.called = false;
+    }
+
+    /// The next lines are in flight, unless some still were. Called at the desk.
+    pub(super) fn turn(&self) -> Turn {
+        let mut queue = lock(&self.queue);
         let mut flight = lock(&self.flight);
         if flight.is_empty() {
             flight.clear();
             mem::swap(&mut queue.lines, &mut *flight);
         }
         Turn { reopen: mem::take(&mut queue.reopen), closing: queue.closing, drained: queue.lines.is_empty() }
+    }
+
+    /// Whether a caller may take a turn: there are lines, and nothing that only the thread does.
+    pub(super) fn is_for_callers(&self) -> bool {
+        let queue = lock(&self.queue);
+        self.is_led() && !queue.lines.is_empty() && !queue.reopen && queue.closing.is_none()
     }
 
     /// Looks at the lines in flight.
@@ -294,14 +354,14 @@ mod tests {
     fn lines_stay_in_order_through_partial_settling() {
         let lane = Lane::new("test", true, true);
         assert!(push(&lane, "one", None) && push(&lane, "two", None) && push(&lane, "three", None));
-        assert!(lane.turn(Pace::Now).drained);
+        assert!(lane.turn().drained);
         assert_eq!(bodies(&lane), ["one", "two", "three"]);
         assert!(push(&lane, "four", None));
         lane.settle(2, 2, true);
-        assert!(!lane.turn(Pace::Now).drained);
+        assert!(!lane.turn().drained);
         assert_eq!(bodies(&lane), ["three"]);
         lane.settle(1, 3, true);
-        assert!(lane.turn(Pace::Now).drained);
+        assert!(lane.turn().drained);
         assert_eq!(bodies(&lane), ["four"]);
         assert_eq!((lane.depth(), lane.written(), lane.seq()), (1, 3, 3));
     }
@@ -322,7 +382,7 @@ mod tests {
         let now = Instant::now();
         let (old, young) = (Ticket::new(now, 1), Ticket::new(now + Duration::from_secs(10), 1));
         assert!(push(&lane, "old", Some(&old)));
-        lane.turn(Pace::Now);
+        lane.turn();
         assert!(push(&lane, "young", Some(&young)));
         assert!(lane.expire(now + Duration::from_secs(2), Duration::from_secs(2)));
         assert!(old.is_given_up() && !young.is_given_up() && !lane.is_healthy());

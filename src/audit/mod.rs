@@ -47,7 +47,7 @@ use trail::Trail;
 use writer::Writer;
 
 pub use error::AuditError;
-pub use id::RequestId;
+pub use id::{IdText, RequestId};
 pub use note::{Note, Refusal};
 pub use query::{Filter, Line, Searched, query};
 pub use receipt::{Disclosure, Facts, Grant, Grants, Receipt, Subject};
@@ -103,8 +103,9 @@ impl Auditor {
         for (one, lane) in opened.into_iter().zip(lanes) {
             let chain = Chain::new(settings.key.chain_key(), &settings.instance);
             let is_fsync = settings.durability == Durability::Fsync;
-            let writer = Writer::new(lane, one.sink, chain, Arc::clone(&clock), is_fsync);
-            spawn("audit-writer", move || writer.run()).map_err(|source| AuditError::Open {
+            let writer = Writer::new(Arc::clone(&lane), one.sink, chain, Arc::clone(&clock), is_fsync);
+            *lane.desk() = Some(writer);
+            spawn("audit-writer", move || Writer::run(&lane)).map_err(|source| AuditError::Open {
                 key: one.key,
                 target: one.name,
                 source,
@@ -128,10 +129,18 @@ impl Auditor {
         let is_write = subject.operation.is_write();
         let mut receipt = Receipt::new(Arc::clone(&self.trail), subject, grants);
         if is_write {
-            receipt.intend()?.await?;
+            let intended = receipt.intend()?;
+            self.trail.settle(intended).await?;
             receipt.intend_done();
         }
         Ok(receipt)
+    }
+
+    /// [`Self::admit`] for reads, which need no line yet and no wait; `None` for a write.
+    #[must_use]
+    pub fn admit_read(&self, subject: Subject, grants: Grants) -> Option<Receipt> {
+        let is_read = !subject.operation.is_write();
+        is_read.then(|| Receipt::new(Arc::clone(&self.trail), subject, grants))
     }
 
     /// Called once with a reply, before any of it leaves. The reply comes back when every required sink took the line,
@@ -139,9 +148,10 @@ impl Auditor {
     ///
     /// # Errors
     /// [`AuditError::Unavailable`]: nothing is disclosed.
-    pub async fn disclose(&self, mut receipt: Receipt, facts: Facts, reply: Reply) -> Result<Disclosure, AuditError> {
-        let taken = receipt.end(&Ending::success(&reply, &facts))?;
-        taken.await?;
+    pub async fn disclose(&self, mut receipt: Receipt, facts: &Facts, reply: Reply) -> Result<Disclosure, AuditError> {
+        let taken = receipt.end(&Ending::success(&reply, facts))?;
+        drop(receipt);
+        self.trail.settle(taken).await?;
         Ok(Disclosure::new(reply))
     }
 
@@ -149,9 +159,9 @@ impl Auditor {
     ///
     /// # Errors
     /// [`AuditError::Unavailable`]: the client is told that instead.
-    pub async fn fail(&self, mut receipt: Receipt, facts: Facts, kind: ErrorKind) -> Result<(), AuditError> {
-        let taken = receipt.end(&Ending::failure(kind, &facts))?;
-        taken.await
+    pub async fn fail(&self, mut receipt: Receipt, facts: &Facts, kind: ErrorKind) -> Result<(), AuditError> {
+        let taken = receipt.end(&Ending::failure(kind, facts))?;
+        self.trail.settle(taken).await
     }
 
     /// Called instead of [`Self::admit`] for a call that is malformed, unauthenticated, unmapped or denied. Above so
@@ -164,7 +174,7 @@ impl Auditor {
             return Ok(());
         }
         let taken = self.trail.submit(|draft, now| refusal.write(&subject, draft, now))?;
-        taken.await
+        self.trail.settle(taken).await
     }
 
     /// Called once for a call that is not about secrets, before its answer leaves. Failures without a principal are
@@ -177,7 +187,7 @@ impl Auditor {
             return Ok(());
         }
         let taken = self.trail.submit(|draft, now| note.write(&subject, draft, now))?;
-        taken.await
+        self.trail.settle(taken).await
     }
 
     /// Called at SIGHUP: files that were renamed are opened anew under their path before the next line.

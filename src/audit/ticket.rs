@@ -83,8 +83,17 @@ impl Ticket {
         Arc::new(Self { home: Home::here(), issued, given_up: AtomicBool::new(false), progress })
     }
 
+    pub(super) const fn issued(&self) -> Instant {
+        self.issued
+    }
+
     pub(super) fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.issued)
+    }
+
+    /// Whether there is nothing to wait for any more.
+    pub(super) fn has_ended(&self) -> bool {
+        lock(&self.progress).end.is_some()
     }
 
     /// Whether the caller was told that its line was not taken.

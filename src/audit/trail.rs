@@ -1,6 +1,7 @@
 //! What callers and threads share: the lanes, the clock and the flood control.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::AuditError;
@@ -10,6 +11,7 @@ use super::lane::Lane;
 use super::outbox::summary_fields;
 use super::ticket::{Ticket, Wait};
 use super::watch::Watch;
+use super::writer::Writer;
 use crate::clock::Clock;
 
 pub(super) struct Trail {
@@ -19,12 +21,41 @@ pub(super) struct Trail {
     budget: Duration,
     flood: Flood,
     watch: Watch,
+    born: Instant,
+    /// When a caller last came, in nanoseconds since `born`.
+    last: AtomicU64,
+}
+
+/// Callers that come this close to one another wait for each other, and one writes for all.
+const TOGETHER: u64 = 100_000;
+
+/// A caller that waits. If it goes away before its lines are written, the threads write them.
+struct Waiting<'a> {
+    trail: &'a Trail,
+    ticket: &'a Ticket,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.ticket.has_ended() {
+            self.trail.lanes.iter().for_each(|lane| lane.call());
+        }
+    }
 }
 
 impl Trail {
     pub(super) fn new(lanes: Vec<Arc<Lane>>, clock: Arc<dyn Clock>, budget: Duration, refusals: u32) -> Self {
         let required = lanes.iter().filter(|lane| lane.is_required()).count();
-        Self { lanes, required, clock, budget, flood: Flood::new(refusals), watch: Watch::new() }
+        Self {
+            lanes,
+            required,
+            clock,
+            budget,
+            flood: Flood::new(refusals),
+            watch: Watch::new(),
+            born: Instant::now(),
+            last: AtomicU64::new(0),
+        }
     }
 
     pub(super) fn lanes(&self) -> &[Arc<Lane>] {
@@ -55,6 +86,27 @@ impl Trail {
             self.watch.nudge();
             Ok(Wait(ticket))
         })
+    }
+
+    /// Waits until every required sink took the lines, and writes them where callers do that themselves.
+    ///
+    /// # Errors
+    /// When they were not taken in time.
+    pub(super) async fn settle(&self, wait: Wait) -> Result<(), AuditError> {
+        let ticket = Arc::clone(&wait.0);
+        let _waiting = Waiting { trail: self, ticket: &ticket };
+        if self.lanes.iter().any(|lane| lane.is_led()) {
+            let now = ticket.issued().saturating_duration_since(self.born).as_nanos();
+            let now = u64::try_from(now).unwrap_or(u64::MAX);
+            if now.saturating_sub(self.last.swap(now, Ordering::Relaxed)) < TOGETHER {
+                // whoever else is ready on this thread queues its lines first: one system call for all of them
+                tokio::task::yield_now().await;
+            }
+            if !ticket.has_ended() {
+                self.lanes.iter().for_each(Writer::lead);
+            }
+        }
+        wait.await
     }
 
     /// Queues lines nobody waits for. What finds no room is counted.

@@ -1,4 +1,4 @@
-//! The thread that owns one sink and its chain.
+//! The writer of one sink and its chain, worked by its thread or by callers in turn.
 //!
 //! It takes everything queued, gives each line its place in the chain, writes the batch with one system call and tells
 //! the callers. INVARIANT: the chain stands behind the last line that was written in full; a line that was not is closed
@@ -30,6 +30,12 @@ const BLOCKED_PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_
 const FAILED_PAUSES: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(250)];
 /// From so many lines in a batch on, callers are taken to come at the same time.
 const BUSY_LINES: usize = 2;
+/// Turns a caller takes before it hands over to the thread.
+const LEAD_TURNS: usize = 4;
+/// A turn that takes longer shows that the disk makes writers wait.
+const SLOW_TURN: Duration = Duration::from_millis(2);
+/// So many quick turns of the thread in a row before callers write again.
+const QUICK_TURNS: u32 = 64;
 /// The outcome of a line whose caller was told that it was not taken.
 const SEALED: &[u8] = ErrorKind::Sealed.label().as_bytes();
 
@@ -55,6 +61,9 @@ pub(super) struct Writer {
     pause: Duration,
     /// Lines in the last batch.
     batch: usize,
+    quick_turns_due: u32,
+    /// With one processor a caller that hangs in the kernel would stop everything; then only the thread writes.
+    callers_may: bool,
     scratch: String,
 }
 
@@ -106,28 +115,73 @@ impl Writer {
             checkpoint: (0, Instant::now()),
             pause: Duration::ZERO,
             batch: 0,
+            quick_turns_due: 0,
+            callers_may: std::thread::available_parallelism().is_ok_and(|threads| threads.get() > 1),
             scratch: String::new(),
         }
     }
 
     /// The thread's body: returns after the stop line, or when the trail was stopped and the sink took too long.
-    pub(super) fn run(mut self) {
-        let farewell = Farewell(Arc::clone(&self.lane));
+    pub(super) fn run(lane: &Arc<Lane>) {
+        let farewell = Farewell(Arc::clone(lane));
         let mut pace = Pace::Now;
         loop {
-            let turn = self.lane.turn(pace);
+            lane.rest(pace);
+            let mut desk = lane.desk();
+            let Some(writer) = desk.as_mut() else { break };
+            let began = Instant::now();
+            let turn = lane.turn();
             if turn.reopen {
-                self.sink.reopen();
+                writer.sink.reopen();
             }
-            let progress = self.attempt(&turn);
-            if self.has_ended || turn.closing.is_some_and(|deadline| Instant::now() >= deadline) {
+            let progress = writer.attempt(&turn);
+            if writer.has_ended || turn.closing.is_some_and(|deadline| Instant::now() >= deadline) {
+                // The file is closed, and its lock released, before anyone is told that the writer has ended.
+                *desk = None;
                 break;
             }
-            pace = self.next_pace(&progress);
+            writer.note_pace(&progress, began.elapsed());
+            pace = writer.next_pace(&progress);
         }
-        // The file is closed, and its lock released, before anyone is told that the writer has ended.
-        drop(self);
         drop(farewell);
+    }
+
+    /// A caller's turn: writes what is queued, if nobody else is at it. Whoever comes meanwhile is served by it too.
+    pub(super) fn lead(lane: &Arc<Lane>) {
+        for _ in 0..LEAD_TURNS {
+            if !lane.is_for_callers() {
+                return;
+            }
+            let Some(mut desk) = lane.free_desk() else { return };
+            let Some(writer) = desk.as_mut() else { return };
+            let began = Instant::now();
+            let turn = lane.turn();
+            if turn.reopen {
+                lane.reopen();
+            }
+            let progress = writer.attempt(&turn);
+            if writer.has_ended {
+                *desk = None;
+                lane.call();
+                return;
+            }
+            writer.note_pace(&progress, began.elapsed());
+            if !lane.is_led() || writer.has_more() {
+                lane.call();
+                return;
+            }
+        }
+        lane.call();
+    }
+
+    /// Decides who writes next: callers where that is quick, the thread for a while after it was not.
+    fn note_pace(&mut self, progress: &Progress, took: Duration) {
+        if matches!(progress, Progress::Done) && took < SLOW_TURN {
+            self.quick_turns_due = self.quick_turns_due.saturating_sub(1);
+        } else {
+            self.quick_turns_due = QUICK_TURNS;
+        }
+        self.lane.set_led(self.callers_may && self.quick_turns_due == 0 && self.sink.is_quick());
     }
 
     fn attempt(&mut self, turn: &Turn) -> Progress {

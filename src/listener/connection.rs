@@ -1,12 +1,14 @@
 //! One data service for all listeners: finds out which listener a connection came in on, gives it a permit and a gate, and
 //! hands it to pingora's HTTP loop.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::H2Options;
 use pingora_core::protocols::l4::socket::SocketAddr as PeerAddr;
@@ -167,10 +169,24 @@ impl Connection {
     async fn serve(self: &Arc<Self>, stream: Stream, closing: ShutdownWatch) {
         let mut drained = self.drain.watch();
         let serving = <Self as ServerApp>::process_new(self, stream, &closing);
-        tokio::pin!(serving);
-        tokio::select! {
-            _ = &mut serving => return,
-            _ = drained.wait_for(|draining| *draining) => {}
+        let drained = drained.wait_for(|draining| *draining);
+        tokio::pin!(serving, drained);
+        // the drain is registered once; after that its flag says what woke us
+        let mut is_registered = false;
+        let is_over = poll_fn(|context| {
+            if serving.as_mut().poll(context).is_ready() {
+                return Poll::Ready(true);
+            }
+            let is_draining = if is_registered {
+                self.drain.is_draining()
+            } else {
+                is_registered = true;
+                drained.as_mut().poll(context).is_ready()
+            };
+            if is_draining { Poll::Ready(false) } else { Poll::Pending }
+        });
+        if is_over.await {
+            return;
         }
         // HTTP/2 sends GOAWAY; an HTTP/1 connection between requests has nothing to finish
         self.close.send_replace(true);
@@ -202,10 +218,14 @@ impl Connection {
 impl HttpServerApp for Connection {
     async fn process_new_http(
         self: &Arc<Self>,
-        session: ServerSession,
+        mut session: ServerSession,
         _shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        http::serve(self, session).await
+        http::serve(self, &mut session).await?;
+        let settings = HttpPersistentSettings::for_session(&session);
+        let reusable = session.finish().await.ok()??;
+        self.gate.next();
+        Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
     }
 
     fn h2_options(&self) -> Option<H2Options> {

@@ -1,7 +1,7 @@
 //! A request head, read strictly from its raw bytes: anything two implementations could frame differently is refused.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, Version};
+use http::header::HOST;
+use http::{HeaderMap, HeaderValue, Version};
 
 const MAX_HEADERS: usize = 64;
 const MAX_VALUE_BYTES: usize = 8192;
@@ -40,13 +40,12 @@ pub(super) fn check_h1<'a>(
     }
     check_sizes(headers)?;
     check_lines(raw)?;
-    check_framing(version, headers)?;
-    check_connection(headers)?;
+    let seen = Seen::of(headers)?;
+    check_framing(version, &seen)?;
     let target = request_target(raw)?;
-    let mut hosts = headers.get_all(HOST).iter();
-    let host = match (hosts.next(), hosts.next()) {
-        (Some(host), None) => host.to_str().map_err(|_| bad("Host is not visible ASCII"))?,
-        (None, None) if version == Version::HTTP_10 => "",
+    let host = match (seen.host, seen.hosts) {
+        (Some(host), 1) => host.to_str().map_err(|_| bad("Host is not visible ASCII"))?,
+        (None, 0) if version == Version::HTTP_10 => "",
         _ => return Err(bad("exactly one Host is needed")),
     };
     if host.is_empty() && version == Version::HTTP_11 {
@@ -88,43 +87,81 @@ fn check_sizes(headers: &HeaderMap) -> Result<(), BadHead> {
 
 /// Every line ends in CRLF and no header line is folded or begins with white space.
 fn check_lines(raw: &[u8]) -> Result<(), BadHead> {
-    let mut before = 0;
-    let mut at_start = false;
-    for byte in raw {
-        if at_start && matches!(byte, b' ' | b'\t') {
+    const BARE: BadHead = bad("bare CR, LF or NUL in the request head");
+    let mut rest = raw;
+    while !rest.is_empty() {
+        // the last line may lack its end; a CR, LF or NUL anywhere else is bare
+        let end = memchr::memchr3(b'\r', b'\n', 0, rest).unwrap_or(rest.len());
+        let (_, tail) = rest.split_at_checked(end).ok_or(BARE)?;
+        rest = match tail {
+            [] => tail,
+            [b'\r', b'\n', next @ ..] => next,
+            _ => return Err(BARE),
+        };
+        if matches!(rest.first(), Some(b' ' | b'\t')) {
             return Err(bad("folded header line"));
         }
-        at_start = *byte == b'\n';
-        if (at_start && before != b'\r') || (before == b'\r' && !at_start) || *byte == 0 {
-            return Err(bad("bare CR, LF or NUL in the request head"));
-        }
-        before = *byte;
     }
     Ok(())
 }
 
-fn check_framing(version: Version, headers: &HeaderMap) -> Result<(), BadHead> {
-    let codings = headers.get_all(TRANSFER_ENCODING).iter().count();
-    let lengths = headers.get_all(CONTENT_LENGTH).iter().count();
-    if codings > 0 {
-        let chunked =
-            headers.get(TRANSFER_ENCODING).is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
-        if version == Version::HTTP_10 || codings > 1 || !chunked {
+/// The headers that framing depends on, found in one pass.
+#[derive(Default)]
+struct Seen<'a> {
+    host: Option<&'a HeaderValue>,
+    hosts: usize,
+    coding: Option<&'a HeaderValue>,
+    codings: usize,
+    length: Option<&'a HeaderValue>,
+    lengths: usize,
+    expect: Option<&'a HeaderValue>,
+}
+
+impl<'a> Seen<'a> {
+    fn of(headers: &'a HeaderMap) -> Result<Self, BadHead> {
+        let mut seen = Self::default();
+        for (name, value) in headers {
+            match name.as_str() {
+                "host" => {
+                    seen.host = seen.host.or(Some(value));
+                    seen.hosts += 1;
+                }
+                "transfer-encoding" => {
+                    seen.coding = seen.coding.or(Some(value));
+                    seen.codings += 1;
+                }
+                "content-length" => {
+                    seen.length = seen.length.or(Some(value));
+                    seen.lengths += 1;
+                }
+                "expect" => seen.expect = seen.expect.or(Some(value)),
+                "connection" => check_connection(value)?,
+                _ => {}
+            }
+        }
+        Ok(seen)
+    }
+}
+
+fn check_framing(version: Version, seen: &Seen<'_>) -> Result<(), BadHead> {
+    if seen.codings > 0 {
+        let chunked = seen.coding.is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+        if version == Version::HTTP_10 || seen.codings > 1 || !chunked {
             return Err(bad("the only transfer coding taken is one `chunked`, in HTTP/1.1"));
         }
-        if lengths > 0 {
+        if seen.lengths > 0 {
             return Err(bad("both Content-Length and Transfer-Encoding"));
         }
     }
-    if lengths > 1 {
+    if seen.lengths > 1 {
         return Err(bad("more than one Content-Length"));
     }
-    if let Some(length) = headers.get(CONTENT_LENGTH)
+    if let Some(length) = seen.length
         && (length.is_empty() || !length.as_bytes().iter().all(u8::is_ascii_digit))
     {
         return Err(bad("Content-Length is not a number"));
     }
-    if headers.get(EXPECT).is_some_and(|expect| !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+    if seen.expect.is_some_and(|expect| !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return Err(BadHead { status: 417, reason: "unknown expectation" });
     }
     Ok(())
@@ -141,14 +178,12 @@ pub(super) fn both_framings(raw: &[u8]) -> bool {
     named(b"content-length") && named(b"transfer-encoding")
 }
 
-fn check_connection(headers: &HeaderMap) -> Result<(), BadHead> {
+fn check_connection(value: &HeaderValue) -> Result<(), BadHead> {
     let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    for value in headers.get_all(CONNECTION) {
-        for option in value.as_bytes().split(|byte| *byte == b',') {
-            let option = option.trim_ascii();
-            if option.is_empty() || !option.iter().all(token) {
-                return Err(bad("Connection names something that is no header"));
-            }
+    for option in value.as_bytes().split(|byte| *byte == b',') {
+        let option = option.trim_ascii();
+        if option.is_empty() || !option.iter().all(token) {
+            return Err(bad("Connection names something that is no header"));
         }
     }
     Ok(())
@@ -192,7 +227,7 @@ fn split<'a>(target: &'a str, host: &'a str) -> Result<Target<'a>, BadHead> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderName;
 
     fn check(head: &str) -> Result<(String, Option<String>), BadHead> {
         let raw = head.replace('\n', "\r\n");

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use ::http::{HeaderMap, Method, Version};
 use bytes::{Bytes, BytesMut};
-use pingora_core::apps::{HttpPersistentSettings, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
 
@@ -18,12 +17,13 @@ use crate::wire::{Fault, WireRequest, WireResponse};
 const IDLE_SECONDS: u64 = 60;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-pub(super) async fn serve(connection: &Arc<Connection>, mut session: ServerSession) -> Option<ReusedHttpStream> {
+/// Reads and answers one request; `None` if nothing can follow it on its connection.
+pub(super) async fn serve(connection: &Arc<Connection>, session: &mut ServerSession) -> Option<()> {
     match session.read_request().await {
         Ok(true) => {}
         Ok(false) => return None,
         Err(_) => {
-            refuse_head(connection, &mut session).await;
+            Box::pin(refuse_head(connection, session)).await;
             return None;
         }
     }
@@ -35,27 +35,27 @@ pub(super) async fn serve(connection: &Arc<Connection>, mut session: ServerSessi
         session.set_keepalive(Some(IDLE_SECONDS));
     }
     session.set_write_timeout(Some(WRITE_TIMEOUT));
-    let response = match respond(connection, &mut session).await {
+    let response = match respond(connection, session).await {
         Ok(response) => response,
         Err(bad) => {
             session.set_keepalive(None);
-            let request_id = note_malformed(connection).await;
-            let mut response = plain(bad);
-            if let Ok(id) = ::http::HeaderValue::from_str(&request_id) {
-                response.headers.insert("x-request-id", id);
-            }
-            response
+            Box::pin(refuse_target(connection, bad)).await
         }
     };
     if connection.is_closing() {
         session.set_keepalive(None);
     }
     let head_only = session.req_header().method == Method::HEAD;
-    write(&mut session, response, head_only).await.ok()?;
-    let settings = HttpPersistentSettings::for_session(&session);
-    let reusable = session.finish().await.ok()??;
-    connection.gate.next();
-    Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
+    write(session, response, head_only).await.ok()
+}
+
+async fn refuse_target(connection: &Connection, bad: BadHead) -> WireResponse {
+    let request_id = note_malformed(connection).await;
+    let mut response = plain(bad);
+    if let Ok(id) = ::http::HeaderValue::from_str(&request_id) {
+        response.headers.insert("x-request-id", id);
+    }
+    response
 }
 
 /// A head the library could not read, or that the gate cut off. Its text, which may hold a credential, is not looked at.
@@ -96,13 +96,13 @@ async fn respond(connection: &Connection, session: &mut ServerSession) -> Result
         // nothing of a body is read behind a head that is refused
         target(connection, session, raw.as_deref())?;
     }
-    let body = match read_body(connection, session).await {
+    let body = match body(connection, session).await {
         Ok(body) => body,
         Err(unread) => {
             // what is left of the body must not become the next request
             session.set_keepalive(None);
             return match unread {
-                Unread::TooLarge => Ok(too_large(connection).await),
+                Unread::TooLarge => Ok(Box::pin(too_large(connection)).await),
                 Unread::Broken => Err(BadHead { status: 400, reason: "the body is not what the head announced" }),
                 Unread::TooSlow => Err(BadHead { status: 408, reason: "the body came too slowly" }),
             };
@@ -135,6 +135,14 @@ fn target<'s>(
         Some(raw) => head::check_h1(raw, request.version, &request.headers, connection.caps.header_bytes),
         None => head::check_h2(&request.uri, &request.headers),
     }
+}
+
+/// The whole body; reading one is apart, since most requests have none.
+async fn body(connection: &Connection, session: &mut ServerSession) -> Result<Bytes, Unread> {
+    if session.is_body_empty() {
+        return Ok(Bytes::new());
+    }
+    Box::pin(read_body(connection, session)).await
 }
 
 enum Unread {
@@ -204,11 +212,9 @@ async fn write(session: &mut ServerSession, response: WireResponse, head_only: b
     head.set_version(Version::HTTP_11);
     session.write_response_header(Box::new(head)).await.map_err(drop)?;
     let body = if head_only || bodiless { Bytes::new() } else { response.body };
+    session.write_response_body(body, response.trailers.is_none()).await.map_err(drop)?;
     match response.trailers {
-        None => session.write_response_body(body, true).await.map_err(drop),
-        Some(trailers) => {
-            session.write_response_body(body, false).await.map_err(drop)?;
-            session.write_response_trailers(trailers).await.map_err(drop)
-        }
+        None => Ok(()),
+        Some(trailers) => Box::pin(session.write_response_trailers(trailers)).await.map_err(drop),
     }
 }

@@ -1,6 +1,7 @@
 //! Draining: on SIGTERM connections finish what they are doing, are told to go, and the process leaves when they have.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,13 +12,19 @@ use tokio::sync::watch;
 /// Whether the process is going away, and how many connections there are.
 #[derive(Clone)]
 pub struct Drain {
+    /// The same as `draining`, to be asked by every request.
+    flag: Arc<AtomicBool>,
     draining: Arc<watch::Sender<bool>>,
     connections: Arc<watch::Sender<usize>>,
 }
 
 impl Default for Drain {
     fn default() -> Self {
-        Self { draining: Arc::new(watch::Sender::new(false)), connections: Arc::new(watch::Sender::new(0)) }
+        Self {
+            flag: Arc::default(),
+            draining: Arc::new(watch::Sender::new(false)),
+            connections: Arc::new(watch::Sender::new(0)),
+        }
     }
 }
 
@@ -34,7 +41,7 @@ impl Drain {
     /// Whether connections should end.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        *self.draining.borrow()
+        self.flag.load(Ordering::Acquire)
     }
 
     /// How many connections there are.
@@ -54,6 +61,7 @@ impl Drain {
 
     /// Tells connections to end and waits until they have, at most `grace`.
     pub async fn run(&self, grace: Duration) {
+        self.flag.store(true, Ordering::Release);
         self.draining.send_replace(true);
         let mut left = self.connections.subscribe();
         drop(tokio::time::timeout(grace, left.wait_for(|count| *count == 0)).await);

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::{BackendState, Line, TenantState, proxy};
+use super::{BackendState, Line, No, TenantState, proxy};
 use crate::audit::{Facts, Grants, Refusal};
 use crate::backend::{Ask, Listed};
 use crate::error::ErrorKind;
@@ -11,8 +11,8 @@ use crate::identity::Caller;
 use crate::mapping::{FolderKind, ListSource, RuleId};
 use crate::policy::{Denial, Permit, Resource};
 use crate::secret::{
-    Action, Dialect, Folder, ListOptions, Mode, NativeReply, Operation, Outcome, RemoteName, Reply, SecretAction,
-    SecretCall, SecretPath, VersionSelector,
+    Action, Call, Dialect, Folder, ListOptions, Mode, NativeReply, Outcome, RemoteName, Reply, SecretAction,
+    SecretPath, VersionSelector,
 };
 use crate::wire::{Fault, Shape, WireResponse};
 
@@ -49,13 +49,8 @@ struct Walk<'w> {
 }
 
 impl Line<'_> {
-    pub(super) async fn list(
-        &self,
-        operation: Operation,
-        secret: SecretCall,
-        caller: &Caller,
-        shape: &Shape,
-    ) -> Result<WireResponse, Fault> {
+    pub(super) async fn list(&self, call: Call, caller: &Caller, shape: &Shape) -> Result<WireResponse, Fault> {
+        let Call { operation, secret } = call;
         let Some(tenant) = self.snapshot.tenants.get(caller.principal.tenant()) else {
             return Err(Fault::of(ErrorKind::Denied));
         };
@@ -224,7 +219,7 @@ impl Line<'_> {
             }
             None => Refusal::Unmapped { path: None },
         };
-        self.refused(Some(caller), refusal, Fault::of(ErrorKind::Denied)).await
+        self.refused(Some(caller), No::new(refusal, Fault::of(ErrorKind::Denied))).await
     }
 
     async fn collect(

@@ -12,6 +12,7 @@ mod recent;
 mod snapshot;
 
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,10 +23,12 @@ pub use local::{LocalError, LocalLimits};
 pub use snapshot::{BackendState, Guard, ListenerState, Snapshot, TenantState};
 
 use self::recent::{Recent, Trouble};
-use crate::audit::{AuditError, Auditor, Disclosure, Facts, Grant, Grants, Receipt, Refusal, RequestId, Subject};
-use crate::clock::Clock;
+use crate::audit::{
+    AuditError, Auditor, Disclosure, Facts, Grant, Grants, IdText, Receipt, Refusal, RequestId, Subject,
+};
+use crate::clock::{Clock, Timestamp};
 use crate::error::ErrorKind;
-use crate::identity::{Caller, IdentityError, PeerCertificate};
+use crate::identity::{Caller, Credential, IdentityError, PeerCertificate};
 use crate::mapping::Route;
 use crate::policy::{Context, Denial, Permit, Resource};
 use crate::secret::{
@@ -101,7 +104,7 @@ impl Pipeline {
         };
         let line = Line::new(self, &snapshot, state, peer);
         let refusal = Refusal::Other { kind: fault.kind, path: None };
-        let fault = line.refused(None, refusal, fault).await;
+        let fault = line.refused(None, No::new(refusal, fault)).await;
         line.render(fault)
     }
 }
@@ -113,8 +116,11 @@ const UNKNOWN_HOST: Fault = Fault::malformed("the Host is not one this listener 
 const FOREIGN_PAGE: Fault = Fault::because(ErrorKind::Denied, "requests from web pages are not answered");
 
 fn is_from_a_page(headers: &http::HeaderMap) -> bool {
-    let site = headers.get("sec-fetch-site");
-    headers.contains_key(http::header::ORIGIN) || site.is_some_and(|site| site != "none" && site != "same-origin")
+    headers.iter().any(|(name, value)| match name.as_str() {
+        "origin" => true,
+        "sec-fetch-site" => value != "none" && value != "same-origin",
+        _ => false,
+    })
 }
 
 /// One request on its way.
@@ -124,10 +130,35 @@ struct Line<'a> {
     state: &'a ListenerState,
     peer: &'a Peer,
     request_id: RequestId,
-    id_text: String,
-    id_uuid: String,
+    id_text: IdText,
+    id_uuid: IdText,
+    now: Timestamp,
     started: Instant,
     operation: Operation,
+}
+
+/// What the client will be told, once the trail knows.
+type Told<'s> = Pin<Box<dyn Future<Output = Fault> + Send + 's>>;
+
+/// A call that ends here, before the trail knows.
+struct No {
+    refusal: Refusal,
+    fault: Fault,
+}
+
+impl No {
+    const fn new(refusal: Refusal, fault: Fault) -> Self {
+        Self { refusal, fault }
+    }
+
+    const fn other(kind: ErrorKind) -> Self {
+        Self::new(Refusal::Other { kind, path: None }, Fault::of(kind))
+    }
+
+    fn unmapped(path: Option<&SecretPath>) -> Self {
+        let path = path.map(|path| Box::from(path.as_str()));
+        Self::new(Refusal::Unmapped { path }, Fault::of(ErrorKind::Denied))
+    }
 }
 
 /// A mapped call: where it goes and whose rules hold.
@@ -138,15 +169,17 @@ struct Mapped<'a> {
 
 impl<'a> Line<'a> {
     fn new(pipeline: &'a Arc<Pipeline>, snapshot: &'a Arc<Snapshot>, state: &'a ListenerState, peer: &'a Peer) -> Self {
-        let request_id = RequestId::fresh(&*pipeline.clock);
+        let now = pipeline.clock.now();
+        let request_id = RequestId::at(now);
         Self {
             pipeline,
             snapshot,
             state,
             peer,
             request_id,
-            id_text: request_id.to_string(),
+            id_text: request_id.to_text(),
             id_uuid: request_id.to_uuid(),
+            now,
             started: Instant::now(),
             operation: Operation::Unknown,
         }
@@ -164,7 +197,7 @@ impl<'a> Line<'a> {
             Ok(decoded) => decoded,
             Err(fault) => {
                 let refusal = Refusal::Other { kind: fault.kind, path: None };
-                return Err(self.refused(None, refusal, fault).await);
+                return Err(self.refused(None, No::new(refusal, fault)).await);
             }
         };
         let Decoded { credential, namespace, request, shape } = decoded;
@@ -176,45 +209,67 @@ impl<'a> Line<'a> {
                 | SystemRequest::SealStatus
                 | SystemRequest::Leader),
             ) => Ok(self.encode(&shape, Answer::Public(&request), None, false)),
-            Request::Login(login) => self.login(login, namespace.as_deref(), &shape).await,
+            Request::Login(login) => Box::pin(self.login(login, namespace.as_deref(), &shape)).await,
             request => {
-                let caller = self.authenticate(credential).await?;
-                self.check_namespace(&caller, namespace.as_deref()).await?;
+                let caller = match self.authenticate_now(credential) {
+                    Some(Ok(caller)) => caller,
+                    Some(Err(error)) => return Err(self.not_authenticated(&error).await),
+                    None => Box::pin(self.authenticate(credential)).await?,
+                };
+                if let Err(no) = self.check_namespace(&caller, namespace.as_deref()) {
+                    return Err(self.refused(Some(&caller), no).await);
+                }
                 match request {
+                    Request::Secret(call) if is_list(&call) => Box::pin(self.list(call, &caller, &shape)).await,
                     Request::Secret(call) => self.secret(call, caller, &shape).await,
-                    Request::Token(request) => self.token(request, &caller, credential, &shape).await,
-                    Request::System(request) => self.system(request, &caller, &shape).await,
-                    Request::Admin(request) => self.admin(request, &caller, &shape).await,
-                    Request::Login(_) => Err(Fault::of(ErrorKind::Internal)),
+                    request => Box::pin(self.own(request, &caller, credential, &shape)).await,
                 }
             }
         }
     }
 
-    async fn authenticate(&self, credential: crate::identity::Credential<'_>) -> Result<Caller, Fault> {
-        let directory = &self.snapshot.directory;
+    /// Calls that are not about secrets.
+    async fn own(
+        &self,
+        request: Request,
+        caller: &Caller,
+        credential: Credential<'_>,
+        shape: &Shape,
+    ) -> Result<WireResponse, Fault> {
+        match request {
+            Request::Token(request) => self.token(request, caller, credential, shape).await,
+            Request::System(request) => self.system(request, caller, shape).await,
+            Request::Admin(request) => self.admin(request, caller, shape).await,
+            Request::Secret(_) | Request::Login(_) => Err(Fault::of(ErrorKind::Internal)),
+        }
+    }
+
+    /// As far as nobody has to be asked.
+    fn authenticate_now(&self, credential: Credential<'_>) -> Option<Result<Caller, IdentityError>> {
         let certificate = self.peer.certificate.as_deref();
         let (tenant, workload) = (Some(&self.state.tenant), self.state.workload);
-        let result = match directory.authenticate_now(credential, certificate, tenant, workload) {
-            Some(result) => result,
-            None => directory.authenticate(credential, certificate, tenant, workload).await,
-        };
-        match result {
+        self.snapshot.directory.authenticate_now(credential, certificate, tenant, workload)
+    }
+
+    async fn authenticate(&self, credential: Credential<'_>) -> Result<Caller, Fault> {
+        let certificate = self.peer.certificate.as_deref();
+        let (tenant, workload) = (Some(&self.state.tenant), self.state.workload);
+        match self.snapshot.directory.authenticate(credential, certificate, tenant, workload).await {
             Ok(caller) => Ok(caller),
             Err(error) => Err(self.not_authenticated(&error).await),
         }
     }
 
-    async fn not_authenticated(&self, error: &IdentityError) -> Fault {
+    fn not_authenticated(&self, error: &IdentityError) -> Told<'_> {
         let kind = error.kind();
         let refusal = match kind {
             ErrorKind::Unauthenticated => Refusal::Unauthenticated,
             kind => Refusal::Other { kind, path: None },
         };
-        self.refused(None, refusal, Fault::of(kind)).await
+        self.refused(None, No::new(refusal, Fault::of(kind)))
     }
 
-    async fn check_namespace(&self, caller: &Caller, namespace: Option<&str>) -> Result<(), Fault> {
+    fn check_namespace(&self, caller: &Caller, namespace: Option<&str>) -> Result<(), No> {
         let Some(namespace) = namespace else { return Ok(()) };
         let tenant = caller.principal.tenant();
         let directory = &self.snapshot.directory;
@@ -226,53 +281,58 @@ impl<'a> Line<'a> {
         if allowed {
             return Ok(());
         }
-        let refusal = Refusal::Other { kind: ErrorKind::Denied, path: None };
-        Err(self.refused(Some(caller), refusal, Fault::of(ErrorKind::Denied)).await)
+        Err(No::other(ErrorKind::Denied))
     }
 
-    /// The order of the security checks for everything that is about a secret or a folder.
+    /// The order of the security checks for everything that is about a secret.
     async fn secret(&self, call: Call, caller: Caller, shape: &Shape) -> Result<WireResponse, Fault> {
         let Call { operation, secret } = call;
-        if matches!(secret.action, SecretAction::List(_) | SecretAction::Scan(_)) {
-            return self.list(operation, secret, &caller, shape).await;
-        }
-        let mapped = self.resolve(&secret, operation, &caller).await?;
-        let permit = self.authorize(&caller, operation, &mapped).await?;
-        self.check_writable(operation, &caller, &mapped).await?;
-        let Mapped { tenant, route } = mapped;
-        let mode = route.mode;
-        let backend = route.targets.first().and_then(|target| tenant.backends.get(target.backend as usize));
-        let name = backend.map(|backend| backend.name.clone());
-        let receipt = self.admit(&caller, operation, Grants::one(Grant { permit, route })).await?;
-        let disclosure = if operation.is_write() {
-            self.write(secret, &caller, receipt).await?
-        } else {
-            let (facts, result) = execute(tenant, &secret, &receipt, &*self.pipeline.clock, &self.id_text).await;
-            self.disclose(&caller, receipt, facts, result).await?
+        let (tenant, grant) = match self.grant(&secret, operation, &caller) {
+            Ok(granted) => granted,
+            Err(no) => return Err(self.refused(Some(&caller), no).await),
         };
-        Ok(self.encode_secret(shape, disclosure, name.as_deref(), mode, false))
+        let mode = grant.route.mode;
+        let backend = grant.route.targets.first().and_then(|target| tenant.backends.get(target.backend as usize));
+        let disclosure = if operation.is_write() {
+            Box::pin(self.write(secret, operation, &caller, grant)).await?
+        } else {
+            let subject = self.subject(Some(&caller), operation);
+            let receipt = self.pipeline.auditor.admit_read(subject, Grants::one(grant));
+            let receipt = receipt.ok_or(Fault::of(ErrorKind::Internal))?;
+            let (facts, result) = match execute(tenant, &secret, &receipt, self.now, &self.id_text) {
+                Executed::Done(result) => (Facts::default(), result),
+                Executed::Live(reading) => reading.await,
+            };
+            match found(result) {
+                Ok(reply) => self.pipeline.auditor.disclose(receipt, &facts, reply).await.map_err(untaken)?,
+                Err(fault) => return Err(self.failed(&caller, receipt, facts, fault).await),
+            }
+        };
+        let name = backend.map(|backend| &*backend.name);
+        Ok(self.encode_secret(shape, disclosure, name, mode, false))
     }
 
-    /// Table 1, the grammar of secret paths, table 2. What is not mapped does not exist for anybody.
-    async fn resolve<'s>(
-        &'s self,
+    /// Mapping, policy, and what may be written at all.
+    fn grant(
+        &self,
         secret: &SecretCall,
         operation: Operation,
         caller: &Caller,
-    ) -> Result<Mapped<'s>, Fault> {
-        let unmapped =
-            |path: Option<&SecretPath>| Refusal::Unmapped { path: path.map(|path| Box::from(path.as_str())) };
-        let denied = Fault::of(ErrorKind::Denied);
-        let Some(tenant) = self.snapshot.tenants.get(caller.principal.tenant()) else {
-            return Err(self.refused(Some(caller), unmapped(None), denied).await);
-        };
+    ) -> Result<(&'a TenantState, Grant), No> {
+        let Mapped { tenant, route } = self.resolve(secret, operation, caller)?;
+        let permit = self.authorize(caller, operation, tenant, &route)?;
+        check_writable(operation, &route)?;
+        Ok((tenant, Grant { permit, route }))
+    }
+
+    /// Table 1, the grammar of secret paths, table 2. What is not mapped does not exist for anybody.
+    fn resolve(&self, secret: &SecretCall, operation: Operation, caller: &Caller) -> Result<Mapped<'a>, No> {
+        let tenant = self.snapshot.tenants.get(caller.principal.tenant()).ok_or_else(|| No::unmapped(None))?;
         let name = secret.name.as_ref().map_or("", |name| name.as_str());
-        let Some(mapped) = self.state.paths.forward(name) else {
-            return Err(self.refused(Some(caller), unmapped(None), denied).await);
-        };
+        let mapped = self.state.paths.forward(name).ok_or_else(|| No::unmapped(None))?;
         let Ok(path) = SecretPath::parse(&mapped.name) else {
             let fault = Fault::malformed("the name cannot be a secret path");
-            return Err(self.refused(Some(caller), Refusal::Malformed { path: None }, fault).await);
+            return Err(No::new(Refusal::Malformed { path: None }, fault));
         };
         let route = if tenant.is_guarded(&path, operation.is_write()) { None } else { tenant.router.resolve(&path) };
         let holdable = |route: &Route| {
@@ -281,13 +341,18 @@ impl<'a> Line<'a> {
         };
         match route.filter(holdable) {
             Some(route) => Ok(Mapped { tenant, route }),
-            None => Err(self.refused(Some(caller), unmapped(Some(&path)), denied).await),
+            None => Err(No::unmapped(Some(&path))),
         }
     }
 
-    async fn authorize(&self, caller: &Caller, operation: Operation, mapped: &Mapped<'_>) -> Result<Permit, Fault> {
-        let route = &mapped.route;
-        let Some(action) = operation.action() else { return Err(Fault::of(ErrorKind::Internal)) };
+    fn authorize(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        tenant: &TenantState,
+        route: &Route,
+    ) -> Result<Permit, No> {
+        let Some(action) = operation.action() else { return Err(No::other(ErrorKind::Internal)) };
         let folder;
         let resource = if action == Action::List {
             folder = Folder::from(route.path.clone());
@@ -295,14 +360,10 @@ impl<'a> Line<'a> {
         } else {
             Resource::Secret(&route.path)
         };
-        match self.decide(mapped.tenant, caller, action, resource, route.mode) {
-            Ok(permit) => Ok(permit),
-            Err(denial) => {
-                let path = Some(Box::from(route.path.as_str()));
-                let refusal = Refusal::Denied { path, denial, rule: route.rule };
-                Err(self.refused(Some(caller), refusal, Fault::of(ErrorKind::Denied)).await)
-            }
-        }
+        self.decide(tenant, caller, action, resource, route.mode).map_err(|denial| {
+            let path = Some(Box::from(route.path.as_str()));
+            No::new(Refusal::Denied { path, denial, rule: route.rule }, Fault::of(ErrorKind::Denied))
+        })
     }
 
     fn decide(
@@ -313,19 +374,8 @@ impl<'a> Line<'a> {
         resource: Resource<'_>,
         mode: Mode,
     ) -> Result<Permit, Denial> {
-        let now = self.pipeline.clock.now();
-        let context = Context { wire: self.state.kind, mode, now, source_ip: self.peer.source };
+        let context = Context { wire: self.state.kind, mode, now: self.now, source_ip: self.peer.source };
         tenant.policies.authorize(&caller.principal, action, resource, &context)
-    }
-
-    /// Proxied paths are read-only; passthrough of another API is what its listener lists.
-    async fn check_writable(&self, operation: Operation, caller: &Caller, mapped: &Mapped<'_>) -> Result<(), Fault> {
-        if !operation.is_write() || operation == Operation::PassWrite || mapped.route.mode == Mode::Local {
-            return Ok(());
-        }
-        let path = Some(Box::from(mapped.route.path.as_str()));
-        let refusal = Refusal::Other { kind: ErrorKind::ReadOnly, path };
-        Err(self.refused(Some(caller), refusal, Fault::of(ErrorKind::ReadOnly)).await)
     }
 
     async fn admit(&self, caller: &Caller, operation: Operation, grants: Grants) -> Result<Receipt, Fault> {
@@ -334,18 +384,28 @@ impl<'a> Line<'a> {
     }
 
     /// Carries a write to its end on a task of its own: a client that goes away does not cut it in half.
-    async fn write(&self, secret: SecretCall, caller: &Caller, receipt: Receipt) -> Result<Disclosure, Fault> {
+    async fn write(
+        &self,
+        secret: SecretCall,
+        operation: Operation,
+        caller: &Caller,
+        grant: Grant,
+    ) -> Result<Disclosure, Fault> {
+        let receipt = self.admit(caller, operation, Grants::one(grant)).await?;
         let pipeline = self.pipeline.clone();
         let snapshot = self.snapshot.clone();
         let tenant = caller.principal.tenant().clone();
-        let id_text = self.id_text.clone();
+        let (id_text, now) = (self.id_text, self.now);
         let task = tokio::spawn(async move {
             let Some(tenant) = snapshot.tenants.get(&tenant) else { return Err(Fault::of(ErrorKind::Internal)) };
             let local = receipt.grants().first().is_some_and(|grant| grant.route.mode == Mode::Local);
             let (facts, result) = if local {
                 write_local(tenant, secret, &receipt, &*pipeline.clock).await
             } else {
-                execute(tenant, &secret, &receipt, &*pipeline.clock, &id_text).await
+                match execute(tenant, &secret, &receipt, now, &id_text) {
+                    Executed::Done(result) => (Facts::default(), result),
+                    Executed::Live(calling) => calling.await,
+                }
             };
             finish(&pipeline, receipt, facts, result).await
         });
@@ -360,6 +420,14 @@ impl<'a> Line<'a> {
         result: Result<Reply, Fault>,
     ) -> Result<Disclosure, Fault> {
         finish(self.pipeline, receipt, facts, result).await.map_err(|fault| self.noted(caller, fault))
+    }
+
+    /// The end of an admitted read that yielded nothing.
+    fn failed<'s>(&'s self, caller: &'s Caller, receipt: Receipt, facts: Facts, fault: Fault) -> Told<'s> {
+        Box::pin(async move {
+            let ended = finish(self.pipeline, receipt, facts, Err(fault)).await;
+            self.noted(caller, ended.err().unwrap_or(fault))
+        })
     }
 
     fn subject(&self, caller: Option<&Caller>, operation: Operation) -> Subject {
@@ -378,12 +446,16 @@ impl<'a> Line<'a> {
     }
 
     /// Writes the refusal's line and gives back what the client is told: the fault, or that the trail takes no lines.
-    async fn refused(&self, caller: Option<&Caller>, refusal: Refusal, fault: Fault) -> Fault {
-        self.pipeline.recent.keep(&self.id_text, caller, Trouble::of(&refusal));
-        match self.pipeline.auditor.refuse(self.subject(caller, self.operation), refusal).await {
-            Ok(()) => fault,
-            Err(error) => self.unaudited(&error),
-        }
+    /// Apart from the line's own future, which every request pays for.
+    fn refused<'s>(&'s self, caller: Option<&'s Caller>, no: No) -> Told<'s> {
+        Box::pin(async move {
+            let No { refusal, fault } = no;
+            self.pipeline.recent.keep(&self.id_text, caller, Trouble::of(&refusal));
+            match self.pipeline.auditor.refuse(self.subject(caller, self.operation), refusal).await {
+                Ok(()) => fault,
+                Err(error) => self.unaudited(&error),
+            }
+        })
     }
 
     fn unaudited(&self, error: &AuditError) -> Fault {
@@ -417,7 +489,7 @@ impl<'a> Line<'a> {
             request_id: &self.id_text,
             request_uuid: &self.id_uuid,
             facts: &self.state.facts,
-            now_secs: self.pipeline.clock.now().secs(),
+            now_secs: self.now.secs(),
             backend: None,
             mode: None,
             more: false,
@@ -431,6 +503,20 @@ impl<'a> Line<'a> {
     }
 }
 
+fn is_list(call: &Call) -> bool {
+    matches!(call.secret.action, SecretAction::List(_) | SecretAction::Scan(_))
+}
+
+/// Proxied paths are read-only; passthrough of another API is what its listener lists.
+fn check_writable(operation: Operation, route: &Route) -> Result<(), No> {
+    if !operation.is_write() || operation == Operation::PassWrite || route.mode == Mode::Local {
+        return Ok(());
+    }
+    let path = Some(Box::from(route.path.as_str()));
+    let kind = ErrorKind::ReadOnly;
+    Err(No::new(Refusal::Other { kind, path }, Fault::of(kind)))
+}
+
 /// What a request is called in metrics and audit.
 const fn operation(request: &Request) -> Operation {
     match request {
@@ -442,22 +528,31 @@ const fn operation(request: &Request) -> Operation {
     }
 }
 
+/// A call to a backend, under way.
+type Live<'c> = Pin<Box<dyn Future<Output = (Facts, Result<Reply, Fault>)> + Send + 'c>>;
+
+/// A call under way: what is here is answered at once, what is elsewhere is waited for.
+enum Executed<'c> {
+    Done(Result<Reply, Fault>),
+    Live(Live<'c>),
+}
+
 /// Reads from where the admitted route leads.
-async fn execute(
-    tenant: &TenantState,
-    secret: &SecretCall,
-    receipt: &Receipt,
-    clock: &dyn Clock,
-    request_id: &str,
-) -> (Facts, Result<Reply, Fault>) {
+fn execute<'c>(
+    tenant: &'c TenantState,
+    secret: &'c SecretCall,
+    receipt: &'c Receipt,
+    now: Timestamp,
+    request_id: &'c str,
+) -> Executed<'c> {
     let Some(Grant { route, .. }) = receipt.grants().first() else {
-        return (Facts::default(), Err(Fault::of(ErrorKind::Internal)));
+        return Executed::Done(Err(Fault::of(ErrorKind::Internal)));
     };
     if route.mode == Mode::Local {
-        let result = local::read(&tenant.records, &route.path, &secret.action, clock.now());
-        return (Facts::default(), result.map(Reply::Neutral).map_err(|error| local_fault(&error)));
+        let result = local::read(&tenant.records, &route.path, &secret.action, now);
+        return Executed::Done(result.map(Reply::Neutral).map_err(|error| local_fault(&error)));
     }
-    proxy::execute(tenant, secret, route, request_id).await
+    Executed::Live(Box::pin(proxy::execute(tenant, secret, route, request_id)))
 }
 
 async fn write_local(
@@ -477,6 +572,18 @@ fn local_fault(error: &LocalError) -> Fault {
     Fault { detail: error.detail(), ..Fault::of(error.kind()) }
 }
 
+/// Where there is nothing, there is no reply.
+fn found(result: Result<Reply, Fault>) -> Result<Reply, Fault> {
+    match result {
+        Ok(Reply::Neutral(Outcome::NotFound)) => Err(Fault::of(ErrorKind::NotFound)),
+        other => other,
+    }
+}
+
+fn untaken(error: AuditError) -> Fault {
+    Fault::of(error.kind())
+}
+
 /// The end of an admitted call in the trail, and its reply if the trail took it.
 async fn finish(
     pipeline: &Pipeline,
@@ -484,15 +591,11 @@ async fn finish(
     facts: Facts,
     result: Result<Reply, Fault>,
 ) -> Result<Disclosure, Fault> {
-    let result = match result {
-        Ok(Reply::Neutral(Outcome::NotFound)) => Err(Fault::of(ErrorKind::NotFound)),
-        other => other,
-    };
-    match result {
-        Ok(reply) => pipeline.auditor.disclose(receipt, facts, reply).await.map_err(|error| Fault::of(error.kind())),
-        Err(fault) => match pipeline.auditor.fail(receipt, facts, fault.kind).await {
+    match found(result) {
+        Ok(reply) => pipeline.auditor.disclose(receipt, &facts, reply).await.map_err(untaken),
+        Err(fault) => match pipeline.auditor.fail(receipt, &facts, fault.kind).await {
             Ok(()) => Err(fault),
-            Err(error) => Err(Fault::of(error.kind())),
+            Err(error) => Err(untaken(error)),
         },
     }
 }

@@ -1,7 +1,7 @@
 //! Calls that are not about secrets: logins, the caller's own token, the system, administration. Each is written to the
 //! trail before its answer leaves.
 
-use super::Line;
+use super::{Line, No};
 use crate::audit::{Note, Refusal};
 use crate::error::ErrorKind;
 use crate::identity::{Caller, ChildSpec, Credential, IdentityError, IssueSpec, Issued, Login};
@@ -40,8 +40,7 @@ impl Line<'_> {
         let tenant = match self.login_tenant(namespace) {
             Some(tenant) => tenant,
             None => {
-                let refusal = Refusal::Other { kind: ErrorKind::Denied, path: None };
-                return Err(self.refused(None, refusal, Fault::of(ErrorKind::Denied)).await);
+                return Err(self.refused(None, No::other(ErrorKind::Denied)).await);
             }
         };
         match self.prove(&tenant, &login).await {
@@ -62,7 +61,7 @@ impl Line<'_> {
                     ErrorKind::Unauthenticated => Refusal::Unauthenticated,
                     kind => Refusal::Other { kind, path: None },
                 };
-                Err(self.refused(None, refusal, login_fault(&error)).await)
+                Err(self.refused(None, No::new(refusal, login_fault(&error))).await)
             }
         }
     }
@@ -218,7 +217,7 @@ impl Line<'_> {
             Ok(_) => self.record(caller, note).await,
             Err(denial) => {
                 let refusal = Refusal::Denied { path: None, denial, rule: None };
-                Err(self.refused(Some(caller), refusal, Fault::of(ErrorKind::Denied)).await)
+                Err(self.refused(Some(caller), No::new(refusal, Fault::of(ErrorKind::Denied))).await)
             }
         }
     }

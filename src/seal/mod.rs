@@ -13,7 +13,7 @@ mod records;
 use thiserror::Error;
 
 pub use barrier::{Barrier, Kind, Place};
-pub use locked::{ZeroOnFree, harden_process};
+pub use locked::{ZeroOnFree, harden_process, trim_memory};
 pub use provider::{EnvKey, FileKey, KeyProvider, RandomKey, RootKey, generate_key_file};
 pub use records::{Head, HeadVersion, Listing, Records, Stored};
 

@@ -123,6 +123,10 @@ impl AuditSink for FileSink {
         self.open.is_some()
     }
 
+    fn is_quick(&self) -> bool {
+        !self.durable && self.open.as_ref().is_some_and(|open| !open.is_fifo)
+    }
+
     fn prepare(&mut self) -> io::Result<Option<Tail>> {
         let vanished = self.has_vanished();
         if self.open.is_none() || self.asked_to_reopen || vanished {

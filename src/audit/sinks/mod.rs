@@ -22,6 +22,11 @@ pub(super) trait AuditSink: Send {
         true
     }
 
+    /// Whether a write is a copy into the kernel's memory: callers may then write themselves instead of waking a thread.
+    fn is_quick(&self) -> bool {
+        false
+    }
+
     /// Called before every batch: opens what is not open. `Some` if what follows goes to a new place, with what stands
     /// at its end; the writer then begins with a start line.
     fn prepare(&mut self) -> io::Result<Option<Tail>>;

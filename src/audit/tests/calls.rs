@@ -24,7 +24,7 @@ async fn a_read_is_one_line_with_every_field_in_order_and_no_value() {
         age_seconds: Some(12),
         ..Facts::default()
     };
-    let disclosed = auditor.disclose(receipt, facts, reply()).await.unwrap();
+    let disclosed = auditor.disclose(receipt, &facts, reply()).await.unwrap();
     assert!(matches!(disclosed.into_reply(), Reply::Neutral(Outcome::Record(_))));
     let written = lines(&path);
     assert_eq!(kinds(&written), ["start", "read"], "the line is there before the reply is");
@@ -56,9 +56,9 @@ async fn a06_a_write_has_an_intent_before_and_an_outcome_after() {
     let receipt = auditor.admit(subject(Operation::Write), grants()).await.unwrap();
     assert_eq!(kinds(&lines(&path)), ["start", "intent"]);
     assert_eq!(verify_files(std::slice::from_ref(&path)).unresolved, [receipt.subject().request_id.to_string()]);
-    auditor.disclose(receipt, Facts::default(), Reply::Neutral(Outcome::Done)).await.unwrap();
+    auditor.disclose(receipt, &Facts::default(), Reply::Neutral(Outcome::Done)).await.unwrap();
     let receipt = auditor.admit(subject(Operation::Destroy), grants()).await.unwrap();
-    auditor.fail(receipt, Facts::default(), ErrorKind::Timeout).await.unwrap();
+    auditor.fail(receipt, &Facts::default(), ErrorKind::Timeout).await.unwrap();
     let written = lines(&path);
     assert_eq!(kinds(&written), ["start", "intent", "outcome", "intent", "outcome"]);
     assert_eq!(written[1].get("outcome"), None);
@@ -82,7 +82,7 @@ async fn lists_are_one_line_and_batches_one_a_secret() {
         (Operation::Read, Grants::one(grant("gone")), Reply::Neutral(Outcome::NotFound)),
     ] {
         let receipt = auditor.admit(subject(operation), grants).await.unwrap();
-        auditor.disclose(receipt, Facts::default(), reply).await.unwrap();
+        auditor.disclose(receipt, &Facts::default(), reply).await.unwrap();
     }
     let written = lines(&path);
     let field = |line: &serde_json::Value, name: &str| line[name].as_str().unwrap().to_owned();
@@ -150,16 +150,17 @@ async fn a11_a_call_has_one_end_however_it_goes_away() {
     drop(admitted(Operation::Read).await.unwrap());
     drop(admitted(Operation::Write).await.unwrap());
     // Dropped before the disclosure was begun, and after.
-    drop(auditor.disclose(admitted(Operation::Read).await.unwrap(), Facts::default(), reply()));
+    drop(auditor.disclose(admitted(Operation::Read).await.unwrap(), &Facts::default(), reply()));
     let receipt = admitted(Operation::Read).await.unwrap();
     {
-        let mut disclosing = pin!(auditor.disclose(receipt, Facts::default(), reply()));
+        let facts = Facts::default();
+        let mut disclosing = pin!(auditor.disclose(receipt, &facts, reply()));
         let poll = disclosing.as_mut().poll(&mut TaskContext::from_waker(Waker::noop()));
         assert!(matches!(poll, Poll::Pending | Poll::Ready(Ok(_))));
     }
     // Ended as it should be.
     let receipt = admitted(Operation::Read).await.unwrap();
-    auditor.fail(receipt, Facts::default(), ErrorKind::NotFound).await.unwrap();
+    auditor.fail(receipt, &Facts::default(), ErrorKind::NotFound).await.unwrap();
     auditor.stop();
     let written = lines(&path);
     let ends: Vec<_> = written.iter().filter_map(|line| line.get("outcome")?.as_str()).collect();

@@ -2,6 +2,7 @@
 
 mod calls;
 mod failures;
+mod led;
 mod proof;
 mod restarts;
 
@@ -66,6 +67,9 @@ pub(super) struct Script {
     pub(super) broken: Option<io::ErrorKind>,
     pub(super) sync_broken: bool,
     pub(super) is_new: bool,
+    pub(super) is_quick: bool,
+    /// The threads that wrote, by name.
+    pub(super) writers: Vec<String>,
 }
 
 #[derive(Clone, Default)]
@@ -96,12 +100,17 @@ impl AuditSink for Scripted {
         "file"
     }
 
+    fn is_quick(&self) -> bool {
+        self.with(|script| script.is_quick)
+    }
+
     fn prepare(&mut self) -> io::Result<Option<Tail>> {
         Ok(self.with(|script| std::mem::take(&mut script.is_new)).then(Tail::default))
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.with(|script| {
+            script.writers.push(std::thread::current().name().unwrap_or_default().to_owned());
             let length = match script.steps.pop_front() {
                 Some(Step::Take(length)) => length.min(bytes.len()),
                 Some(Step::TakeAlmost) => bytes.len() - 1,
@@ -199,7 +208,7 @@ pub(super) fn reply() -> Reply {
 /// A read of `grant`, from admission to disclosure.
 pub(super) async fn read(auditor: &Auditor, grant: &Grant) -> Result<Disclosure, AuditError> {
     let receipt = auditor.admit(subject(Operation::Read), Grants::one(grant.clone())).await?;
-    auditor.disclose(receipt, Facts::default(), reply()).await
+    auditor.disclose(receipt, &Facts::default(), reply()).await
 }
 
 pub(super) fn parse(text: &str) -> Vec<serde_json::Value> {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
 
 use super::{Shape, kv, session, system};
 use crate::error::ErrorKind;
@@ -43,8 +43,9 @@ pub(super) struct Target<'a, 'r> {
 }
 
 pub(super) fn decode<'r>(request: &WireRequest<'r>, facts: &ListenerFacts) -> Result<Decoded<'r>, Fault> {
-    let credential = credential(request.headers, facts)?;
-    refuse_unsupported_headers(request.headers, facts)?;
+    let heads = Heads::of(request.headers);
+    let credential = credential(&heads, facts)?;
+    refuse_unsupported_headers(&heads, facts)?;
     let mut segments = decode_segments(request.path).map_err(malformed)?;
     let mut query = Query::parse(request.query).map_err(malformed)?;
     let is_probe = request.method == Method::HEAD && segments.iter().skip(1).eq(["sys", "health"]);
@@ -58,7 +59,7 @@ pub(super) fn decode<'r>(request: &WireRequest<'r>, facts: &ListenerFacts) -> Re
     }
     let names: Vec<&str> = segments.iter().skip(1).map(Cow::as_ref).collect();
     let (prefix, rest) = split_namespace(&names, facts);
-    let namespace = namespace(request.headers, prefix)?;
+    let namespace = namespace(&heads, prefix)?;
     let mut target = Target { verb, segments: rest, slash, query: &mut query, body: request.body, request, facts };
     let (request, shape) = route(&mut target)?;
     if !query.is_empty() {
@@ -197,12 +198,76 @@ fn flag(query: &mut Query<'_>, key: &str) -> Result<bool, Fault> {
     }
 }
 
-fn credential<'r>(headers: &'r HeaderMap, facts: &ListenerFacts) -> Result<Credential<'r>, Fault> {
+/// The headers this wire looks at, found in one pass.
+#[derive(Default)]
+struct Heads<'r> {
+    token: Named<'r>,
+    authorization: Named<'r>,
+    namespace: Named<'r>,
+    request: Option<&'r HeaderValue>,
+    is_coded: bool,
+    unsupported: Option<&'static str>,
+}
+
+/// A header and whether it came more than once.
+#[derive(Clone, Copy, Default)]
+struct Named<'r> {
+    value: Option<&'r HeaderValue>,
+    is_repeated: bool,
+}
+
+impl<'r> Heads<'r> {
+    fn of(headers: &'r HeaderMap) -> Self {
+        let mut heads = Self::default();
+        for (name, value) in headers {
+            match name.as_str() {
+                "x-vault-token" => heads.token.see(value),
+                "authorization" => heads.authorization.see(value),
+                "x-vault-namespace" => heads.namespace.see(value),
+                "x-vault-request" => heads.request = heads.request.or(Some(value)),
+                "content-encoding" => heads.is_coded = true,
+                "x-vault-wrap-ttl" | "x-vault-wrap-format" => {
+                    heads.unsupported = Some("response wrapping is not supported by scaivault-proxy");
+                }
+                "x-vault-mfa" => {
+                    heads.unsupported = Some("multi-factor headers are not supported by scaivault-proxy");
+                }
+                "x-vault-policy-override" => {
+                    heads.unsupported = Some("policy override is not supported by scaivault-proxy");
+                }
+                _ => {}
+            }
+        }
+        heads
+    }
+}
+
+impl<'r> Named<'r> {
+    fn see(&mut self, value: &'r HeaderValue) {
+        self.is_repeated = self.value.is_some();
+        self.value = Some(value);
+    }
+
+    /// A header that may come once, as visible ASCII.
+    fn single(self) -> Result<Option<&'r str>, Fault> {
+        let Some(value) = self.value else { return Ok(None) };
+        if self.is_repeated {
+            return Err(Fault::malformed("a credential or namespace header given more than once"));
+        }
+        let text = value.to_str().map_err(|_| Fault::malformed("a header is not visible ASCII"))?;
+        if text.len() > MAX_TOKEN_BYTES {
+            return Err(Fault::because(ErrorKind::TooLarge, "a header is too long"));
+        }
+        Ok((!text.is_empty()).then_some(text))
+    }
+}
+
+fn credential<'r>(heads: &Heads<'r>, facts: &ListenerFacts) -> Result<Credential<'r>, Fault> {
     if facts.workload {
         return Ok(Credential::None);
     }
-    let token = single(headers, "x-vault-token")?;
-    let bearer = match single(headers, "authorization")? {
+    let token = heads.token.single()?;
+    let bearer = match heads.authorization.single()? {
         None => None,
         Some(text) => {
             let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
@@ -221,35 +286,14 @@ fn credential<'r>(headers: &'r HeaderMap, facts: &ListenerFacts) -> Result<Crede
     }
 }
 
-/// A header that may come once, as visible ASCII.
-fn single<'r>(headers: &'r HeaderMap, name: &str) -> Result<Option<&'r str>, Fault> {
-    let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(Fault::malformed("a credential or namespace header given more than once"));
+fn refuse_unsupported_headers(heads: &Heads<'_>, facts: &ListenerFacts) -> Result<(), Fault> {
+    if let Some(detail) = heads.unsupported {
+        return Err(Fault::malformed(detail));
     }
-    let text = value.to_str().map_err(|_| Fault::malformed("a header is not visible ASCII"))?;
-    if text.len() > MAX_TOKEN_BYTES {
-        return Err(Fault::because(ErrorKind::TooLarge, "a header is too long"));
-    }
-    Ok((!text.is_empty()).then_some(text))
-}
-
-fn refuse_unsupported_headers(headers: &HeaderMap, facts: &ListenerFacts) -> Result<(), Fault> {
-    for (name, detail) in [
-        ("x-vault-wrap-ttl", "response wrapping is not supported by scaivault-proxy"),
-        ("x-vault-wrap-format", "response wrapping is not supported by scaivault-proxy"),
-        ("x-vault-mfa", "multi-factor headers are not supported by scaivault-proxy"),
-        ("x-vault-policy-override", "policy override is not supported by scaivault-proxy"),
-    ] {
-        if headers.contains_key(name) {
-            return Err(Fault::malformed(detail));
-        }
-    }
-    if headers.contains_key(http::header::CONTENT_ENCODING) {
+    if heads.is_coded {
         return Err(Fault::because(ErrorKind::Unsupported, super::body::COMPRESSED));
     }
-    if facts.require_request_header && headers.get("x-vault-request").is_none_or(|value| value != "true") {
+    if facts.require_request_header && heads.request.is_none_or(|value| value != "true") {
         return Err(Fault::because(ErrorKind::Malformed, MISSING_REQUEST_HEADER));
     }
     Ok(())
@@ -273,9 +317,9 @@ fn split_namespace<'n, 's>(names: &'n [&'s str], facts: &ListenerFacts) -> (&'n 
 }
 
 /// Joins the namespace header and the path's own prefix; `None` is the root.
-fn namespace(headers: &HeaderMap, prefix: &[&str]) -> Result<Option<String>, Fault> {
+fn namespace(heads: &Heads<'_>, prefix: &[&str]) -> Result<Option<String>, Fault> {
     let mut joined = String::new();
-    if let Some(text) = single(headers, "x-vault-namespace")? {
+    if let Some(text) = heads.namespace.single()? {
         let text = text.strip_prefix('/').unwrap_or(text);
         let text = text.strip_suffix('/').unwrap_or(text);
         if text.is_empty() {
