@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
-pub use explain::explain;
+pub use explain::{Question, Who, explain, who};
 pub use local::{LocalError, LocalLimits};
 pub use snapshot::{BackendState, Guard, ListenerState, Snapshot, TenantState};
 
@@ -111,6 +111,8 @@ const UNKNOWN_HOST: Fault = Fault::malformed("the Host is not one this listener 
 
 /// No secrets client sends what browsers add; a page in one could otherwise write where no credential is asked for.
 const FOREIGN_PAGE: Fault = Fault::because(ErrorKind::Denied, "requests from web pages are not answered");
+
+const NOT_A_PATH: Fault = Fault::malformed("the name cannot be a secret path");
 
 fn is_from_a_page(headers: &http::HeaderMap) -> bool {
     let site = headers.get("sec-fetch-site");
@@ -268,11 +270,14 @@ impl<'a> Line<'a> {
         };
         let name = secret.name.as_ref().map_or("", |name| name.as_str());
         let Some(mapped) = self.state.paths.forward(name) else {
-            return Err(self.refused(Some(caller), unmapped(None), denied).await);
+            // what is no name anywhere is malformed before it is unmapped
+            let is_name = SecretPath::parse(name).is_ok();
+            let malformed = (Refusal::Malformed { path: None }, NOT_A_PATH);
+            let (refusal, fault) = if is_name { (unmapped(None), denied) } else { malformed };
+            return Err(self.refused(Some(caller), refusal, fault).await);
         };
         let Ok(path) = SecretPath::parse(&mapped.name) else {
-            let fault = Fault::malformed("the name cannot be a secret path");
-            return Err(self.refused(Some(caller), Refusal::Malformed { path: None }, fault).await);
+            return Err(self.refused(Some(caller), Refusal::Malformed { path: None }, NOT_A_PATH).await);
         };
         let route = if tenant.is_guarded(&path, operation.is_write()) { None } else { tenant.router.resolve(&path) };
         let holdable = |route: &Route| {
@@ -379,7 +384,8 @@ impl<'a> Line<'a> {
 
     /// Writes the refusal's line and gives back what the client is told: the fault, or that the trail takes no lines.
     async fn refused(&self, caller: Option<&Caller>, refusal: Refusal, fault: Fault) -> Fault {
-        self.pipeline.recent.keep(&self.id_text, caller, Trouble::of(&refusal));
+        let trouble = Trouble::of(&refusal, self.operation, caller.is_some(), fault.detail);
+        self.pipeline.recent.keep(&self.id_text, caller, trouble);
         match self.pipeline.auditor.refuse(self.subject(caller, self.operation), refusal).await {
             Ok(()) => fault,
             Err(error) => self.unaudited(&error),
@@ -392,7 +398,7 @@ impl<'a> Line<'a> {
     }
 
     fn noted(&self, caller: &Caller, fault: Fault) -> Fault {
-        self.pipeline.recent.keep(&self.id_text, Some(caller), Trouble::at("backend", fault.kind));
+        self.pipeline.recent.keep(&self.id_text, Some(caller), Trouble::at("backend", fault.kind, fault.detail));
         fault
     }
 
