@@ -1,7 +1,7 @@
 //! What outlives a reload.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::app::tend::Tender;
 use crate::backend::Backend;
@@ -22,6 +22,9 @@ struct Kept {
     client: Arc<dyn Backend>,
 }
 
+/// Clients by tenant and backend name.
+type Clients = HashMap<(Tenant, String), Kept>;
+
 /// Everything a snapshot stands on.
 pub struct Ground {
     /// Wall time.
@@ -36,7 +39,9 @@ pub struct Ground {
     root: RootKey,
     store: Arc<dyn Store>,
     records: Mutex<HashMap<Tenant, Arc<Records>>>,
-    backends: Mutex<HashMap<(Tenant, String), Kept>>,
+    backends: Mutex<Clients>,
+    /// Made for a snapshot that is not in use yet. A reload may still be rejected, and must then have changed nothing.
+    staged: Mutex<Clients>,
 }
 
 impl Ground {
@@ -61,6 +66,7 @@ impl Ground {
             store: Arc::new(MemoryStore::default()),
             records: Mutex::default(),
             backends: Mutex::default(),
+            staged: Mutex::default(),
         })
     }
 
@@ -71,7 +77,7 @@ impl Ground {
 
     /// A tenant's records; the same ones for as long as the process lives.
     pub(super) fn records(&self, tenant: &Tenant) -> Arc<Records> {
-        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut records = locked(&self.records);
         let open = || {
             // a store in memory belongs to this process only, so its id needs no place to be kept
             let barrier = Barrier::new(&self.root, [0; 16], tenant);
@@ -80,7 +86,7 @@ impl Ground {
         records.entry(tenant.clone()).or_insert_with(open).clone()
     }
 
-    /// A backend's client: the one there is, if neither its settings nor the files they name have changed.
+    /// A backend's client: the one in use, if neither its settings nor the files they name have changed, else a new one.
     pub(super) fn backend(
         &self,
         tenant: &Tenant,
@@ -89,16 +95,14 @@ impl Ground {
         make: impl FnOnce() -> Result<Arc<dyn Backend>, Problem>,
     ) -> Result<Arc<dyn Backend>, Problem> {
         let key = (tenant.clone(), settings.name.clone());
-        let mut backends = self.backends.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = backends.get(&key)
-            && kept.settings.config == settings.config
-            && kept.files == files
-        {
-            return Ok(kept.client.clone());
+        let is_same = |kept: &&Kept| kept.settings.config == settings.config && kept.files == files;
+        let in_use = locked(&self.backends).get(&key).filter(is_same).map(|kept| kept.client.clone());
+        if let Some(client) = in_use {
+            return Ok(client);
         }
         let client = make()?;
         let kept = Kept { settings: settings.clone(), files, client: client.clone() };
-        backends.insert(key, kept);
+        locked(&self.staged).insert(key, kept);
         Ok(client)
     }
 }
@@ -112,11 +116,20 @@ impl Ground {
             .flat_map(|tenant| &tenant.backends)
             .map(|backend| backend.client.clone())
             .collect();
-        let mut backends = self.backends.lock().unwrap_or_else(PoisonError::into_inner);
-        backends.retain(|_, kept| used.iter().any(|client| Arc::ptr_eq(client, &kept.client)));
+        let is_used = |kept: &Kept| used.iter().any(|client| Arc::ptr_eq(client, &kept.client));
+        // what a rejected reload staged is not used, and must not replace what is
+        let staged = std::mem::take(&mut *locked(&self.staged));
+        let mut backends = locked(&self.backends);
+        backends.extend(staged.into_iter().filter(|(_, kept)| is_used(kept)));
+        backends.retain(|_, kept| is_used(kept));
         drop(backends);
         self.tender.keep(used);
     }
+}
+
+// Whole entries are put in and taken out: a panic in between leaves none half.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn root_key(seal: Option<&SealConfig>) -> Result<RootKey, crate::seal::SealError> {
@@ -127,5 +140,52 @@ fn root_key(seal: Option<&SealConfig>) -> Result<RootKey, crate::seal::SealError
         Some(SealKey::Passphrase(_) | SealKey::Service { .. }) => {
             Err(crate::seal::SealError::Key("this provider is not served by this release".to_owned()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::app::{Extras, build};
+    use crate::config::{Config, compile_text};
+
+    fn config(port: u16) -> Config {
+        let text = format!(
+            "version: 1\nlisteners: [{{wire: vault}}]\nsecrets: {{infra/x: {{file: x}}}}\nbackends: [{{name: v, \
+             type: hashicorp-vault, config: {{endpoint: 'http://127.0.0.1:{port}', auth_method: token, \
+             auth_config_path: infra/x}}, path_mapping: [{{from: 'a/**', to: 'secret/data/**'}}]}}]\n"
+        );
+        compile_text(&text, Path::new("/nowhere")).unwrap()
+    }
+
+    fn built(ground: &Ground, port: u16) -> (Snapshot, Arc<dyn Backend>) {
+        let snapshot =
+            build(&config(port), &Extras::default(), ground, 1).map_err(|found| format!("{found:?}")).unwrap();
+        let client = snapshot.tenants[&Tenant::default_tenant()].backends[0].client.clone();
+        (snapshot, client)
+    }
+
+    #[test]
+    fn a_rejected_reload_leaves_the_clients_in_use_alone() {
+        let ground = Ground::lay(None).unwrap();
+        let (snapshot, first) = built(&ground, 1);
+        ground.settle(&snapshot);
+        let (rejected, changed) = built(&ground, 2);
+        drop(rejected);
+        assert!(!Arc::ptr_eq(&first, &changed));
+
+        let (snapshot, again) = built(&ground, 1);
+        assert!(Arc::ptr_eq(&first, &again), "a login was thrown away for a configuration that was never in use");
+        ground.settle(&snapshot);
+        let (snapshot, still) = built(&ground, 1);
+        assert!(Arc::ptr_eq(&first, &still));
+        drop(snapshot);
+
+        let (snapshot, changed) = built(&ground, 2);
+        ground.settle(&snapshot);
+        let (_, kept) = built(&ground, 2);
+        assert!(Arc::ptr_eq(&changed, &kept), "an accepted one is in use from then on");
     }
 }

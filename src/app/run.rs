@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use thiserror::Error;
 
 use super::{Extras, Ground, build, files, listed, reload};
 use crate::audit::{AuditKey, AuditSettings, Auditor};
-use crate::config::{self, Address, Config, ListenerAuth, Problem};
+use crate::config::{self, Address, Config, ListenerAuth, ListenerConfig, Problem};
 use crate::listener::admin::Admin;
 use crate::listener::{Caps, Drain, Endpoint, Gateway, Service, ShutdownHook, TlsFiles, TlsReloader};
 use crate::pipeline::Pipeline;
@@ -137,6 +138,7 @@ pub fn serve(running: Running, source: Option<std::path::PathBuf>) -> Result<(),
     tracing::info!(listeners = config.listeners.len(), admin = %config.admin.address, "serving");
     server.run(RunArgs { shutdown_signal: Box::new(hook) });
     background.shutdown_timeout(Duration::from_secs(1));
+    remove_sockets(&config);
     auditor.stop();
     Ok(())
 }
@@ -200,10 +202,7 @@ fn tls(config: &Config) -> Result<Vec<TlsReloader>, AppError> {
     let (mut loaded, mut problems) = (Vec::new(), Vec::new());
     for listener in &config.listeners {
         let Some(files) = &listener.tls else { continue };
-        if matches!(listener.address, Address::Unix(_)) {
-            let text = "TLS on a Unix socket is not served; the socket's mode says who may connect";
-            problems.push(Problem::new(format!("{}.tls", listener.key), listener.line, text));
-        }
+        problems.extend(socket_tls(listener));
         let files = TlsFiles {
             certificate: files.certificate.clone(),
             key: files.private_key.clone(),
@@ -219,13 +218,31 @@ fn tls(config: &Config) -> Result<Vec<TlsReloader>, AppError> {
     if problems.is_empty() { Ok(loaded) } else { Err(AppError::Problems(problems)) }
 }
 
+/// TLS where nothing needs it.
+pub(super) fn socket_tls(listener: &ListenerConfig) -> Option<Problem> {
+    let is_socket = matches!(listener.address, Address::Unix(_));
+    let text = "TLS on a Unix socket is not served; the socket's mode says who may connect";
+    (is_socket && listener.tls.is_some()).then(|| Problem::new(format!("{}.tls", listener.key), listener.line, text))
+}
+
+/// Removes the files of Unix sockets. Where somebody answers, another process has taken the place over.
+fn remove_sockets(config: &Config) {
+    for listener in &config.listeners {
+        if let Address::Unix(path) = &listener.address
+            && UnixStream::connect(path).is_err()
+        {
+            drop(std::fs::remove_file(path));
+        }
+    }
+}
+
 /// Pingora ends a process that cannot bind with a panic; this says why first.
 fn probe(key: &str, address: &Address) -> Result<(), AppError> {
     let failed = |reason: String| AppError::Listen { key: key.to_owned(), address: address.to_string(), reason };
     match address {
         Address::Tcp(address) => TcpListener::bind(address).map(drop).map_err(|error| failed(error.to_string())),
         Address::Unix(path) => {
-            if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            if UnixStream::connect(path).is_ok() {
                 return Err(failed("another process listens there".to_owned()));
             }
             match path.parent().map(std::fs::metadata) {

@@ -9,9 +9,12 @@ use serde_json::json;
 
 use super::{Done, Output, print_json};
 use crate::app;
-use crate::audit::{AuditKey, Expected, Filter, Line, query, verify};
+use crate::audit::{AuditKey, Expected, Filter, Finding, Line, query, verify};
 use crate::clock::Timestamp;
 use crate::seal::{FileKey, KeyProvider as _};
+
+const NO_KEY: &str =
+    "give --key FILE (the file of audit.key) or --seal FILE (the seal's key file, where audit.key is not set)";
 
 /// Verify and search audit files.
 #[derive(Debug, clap::Args)]
@@ -29,10 +32,10 @@ pub(super) struct Audit {
 enum Verb {
     /// Find edited, dropped and reordered lines.
     Verify {
-        /// The file of audit.key.
-        #[arg(long, value_name = "FILE", required_unless_present = "seal", conflicts_with = "seal")]
+        /// The file of audit.key; this or --seal is needed.
+        #[arg(long, value_name = "FILE", conflicts_with = "seal")]
         key: Option<PathBuf>,
-        /// The seal's key file, where the audit key is derived from it.
+        /// The seal's key file, where the audit key is derived from it; this or --key is needed.
         #[arg(long, value_name = "FILE")]
         seal: Option<PathBuf>,
         /// The last line an instance is known to have written: INSTANCE=SEQ.
@@ -88,7 +91,7 @@ fn verified(
     let key = match (key, seal) {
         (Some(path), _) => app::audit_key(&path).map_err(|problem| problem.to_string())?,
         (None, Some(path)) => AuditKey::derive(FileKey(path).root_key()?.bytes()),
-        (None, None) => return Err("give --key or --seal".into()),
+        (None, None) => return Err(NO_KEY.into()),
     };
     let expected = match expect_seq {
         None => None,
@@ -105,7 +108,7 @@ fn verified(
         opened.push((path.display().to_string(), open(path)?));
     }
     let report = verify(opened, key.as_bytes(), expected.as_ref());
-    let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+    let findings: Vec<String> = report.findings.iter().map(told).collect();
     if output.is_json() {
         print_json(
             &json!({"sound": report.is_sound(), "lines": report.lines, "duplicates": report.duplicates, "findings": findings}),
@@ -120,6 +123,15 @@ fn verified(
         );
     }
     Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A finding with its place, if it has one.
+fn told(finding: &Finding) -> String {
+    match (finding.file.as_str(), finding.line) {
+        ("", _) => finding.message.clone(),
+        (file, 0) => format!("{file}: {}", finding.message),
+        _ => finding.to_string(),
+    }
 }
 
 fn searched(filter: &Filter, files: &[PathBuf], output: Output) -> Done {
@@ -148,4 +160,23 @@ fn print(out: &mut impl std::io::Write, line: Line, output: Output) -> std::io::
     let or = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let (who, what, outcome, path) = (or(line.principal), or(line.operation), or(line.outcome), or(line.path));
     writeln!(out, "{}  {:<10} {who:<28} {what:<16} {outcome:<16} {path}", line.time, line.kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::FindingKind;
+
+    #[test]
+    fn a_finding_is_told_with_the_place_it_has() {
+        let finding = |file: &str, line| Finding {
+            file: file.to_owned(),
+            line,
+            kind: FindingKind::CutTail,
+            message: "what".to_owned(),
+        };
+        assert_eq!(told(&finding("", 0)), "what");
+        assert_eq!(told(&finding("a.jsonl", 0)), "a.jsonl: what");
+        assert_eq!(told(&finding("a.jsonl", 7)), "a.jsonl:7: what");
+    }
 }

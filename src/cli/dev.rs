@@ -45,9 +45,9 @@ pub(super) struct Dev {
 
 impl Dev {
     pub(super) fn run(self) -> Done {
-        let directory = scratch()?;
-        let (config, extras) =
-            configuration(&directory, self.root_token, self.backend.as_deref(), self.backend_token_file.as_deref())?;
+        let scratch = Scratch::new()?;
+        let token_file = self.backend_token_file.as_deref();
+        let (config, extras) = configuration(scratch.path(), self.root_token, self.backend.as_deref(), token_file)?;
         let exports = exports(&config, extras.root_token.as_deref());
         if let Some(path) = &self.env_file {
             let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
@@ -56,19 +56,31 @@ impl Dev {
             }
         }
         let running = app::prepare(config.clone(), extras)?;
-        banner(&config, &exports, &directory);
-        let done = app::serve(running, None);
-        drop(fs::remove_dir_all(&directory));
-        done?;
+        banner(&config, &exports, scratch.path());
+        app::serve(running, None)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// A private directory for the audit file of one run.
-pub(super) fn scratch() -> std::io::Result<PathBuf> {
-    let directory = std::env::temp_dir().join(format!("scaivault-proxy-{}", ulid::Ulid::new()));
-    fs::DirBuilder::new().mode(0o700).create(&directory)?;
-    Ok(directory)
+/// A private directory for the audit file of one run, gone with it however it ends.
+pub(super) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(super) fn new() -> std::io::Result<Self> {
+        let directory = std::env::temp_dir().join(format!("scaivault-proxy-{}", ulid::Ulid::new()));
+        fs::DirBuilder::new().mode(0o700).create(&directory)?;
+        Ok(Self(directory))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
 }
 
 /// The configuration `dev` and `exec` serve without a file.
@@ -165,4 +177,20 @@ fn banner(config: &Config, exports: &[String], directory: &Path) {
         println!("{line}");
     }
     println!("\n# then, for example:\n#   vault kv put secret/hello name=world && vault kv get secret/hello");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_fails_leaves_no_directory() {
+        let scratch = Scratch::new().unwrap();
+        let path = scratch.path().to_owned();
+        fs::write(path.join("audit.jsonl"), "line").unwrap();
+        let failed = configuration(&path, None, Some("no-such-type=x"), None).map(drop);
+        assert!(failed.is_err() && path.exists());
+        drop(scratch);
+        assert!(!path.exists());
+    }
 }

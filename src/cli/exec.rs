@@ -1,6 +1,6 @@
 //! `exec`: a command with a proxy of its own.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Done, dev};
+use super::Done;
+use super::dev::{self, Scratch};
 use crate::app::{self, Extras};
-use crate::config::{self, Address, Config};
+use crate::config::{self, Address, Config, ListenerConfig};
 use crate::secret::WireKind;
 
 const START: Duration = Duration::from_secs(10);
@@ -27,7 +28,7 @@ pub(super) struct Exec {
     /// Which clients the command uses; several with commas.
     #[arg(long, value_delimiter = ',', default_value = "vault")]
     wire: Vec<String>,
-    /// Serve this file instead of a proxy made for the command.
+    /// Serve what this file says, on free loopback ports, instead of a proxy made for the command.
     #[arg(long, value_name = "FILE", conflicts_with = "backend")]
     config: Option<PathBuf>,
     /// Put a backend behind it: hashicorp-vault=URL.
@@ -48,22 +49,24 @@ impl Exec {
                 return Err(format!("--wire: this release serves vault and scaivault, not {wire}").into());
             }
         }
-        let directory = dev::scratch()?;
+        let scratch = Scratch::new()?;
+        let token_file = self.backend_token_file.as_deref();
         let (mut config, extras) = match &self.config {
             Some(path) => (config::load(path)?, Extras::default()),
-            None => dev::configuration(&directory, None, self.backend.as_deref(), self.backend_token_file.as_deref())?,
+            None => dev::configuration(scratch.path(), None, self.backend.as_deref(), token_file)?,
         };
-        if self.config.is_none() {
-            own_ports(&mut config)?;
-        }
+        own_ports(&mut config)?;
         let variables = variables(&config, &self.wire);
-        let admin = config.admin.address;
+        let (admin, sockets) = (config.admin.address, sockets(&config));
         let running = app::prepare(config, extras)?.deaf();
         let server = std::thread::Builder::new().name("proxy".to_owned()).spawn(move || app::serve(running, None))?;
         wait(admin)?;
         let code = self.command(variables);
         drop(server);
-        drop(std::fs::remove_dir_all(&directory));
+        for socket in sockets {
+            drop(std::fs::remove_file(socket));
+        }
+        drop(scratch);
         // the proxy's threads end with the process: the command they served is gone
         std::process::exit(code?);
     }
@@ -104,21 +107,47 @@ fn pass_on(child: &tokio::process::Child, signal: Signal) {
     }
 }
 
-/// Free loopback ports, so that several commands can run beside each other.
+/// Free loopback ports in place of the configured ones, so that several commands can run beside each other. TLS and Unix
+/// sockets stay as they are.
 fn own_ports(config: &mut Config) -> std::io::Result<()> {
-    let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let mut held = Vec::new();
     for listener in &mut config.listeners {
-        listener.address = Address::Tcp(free()?);
+        if let Address::Tcp(address) = &mut listener.address {
+            *address = free(&mut held)?;
+            if !listener.hosts.is_empty() {
+                listener.hosts.push(address.ip().to_string());
+            }
+        }
     }
-    config.admin.address = free()?;
+    config.admin.address = free(&mut held)?;
     Ok(())
+}
+
+/// A port nobody has. It is held until all are found, so that none is found twice.
+fn free(held: &mut Vec<TcpListener>) -> std::io::Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    held.push(listener);
+    Ok(address)
+}
+
+/// Files of Unix sockets that this process will have made.
+fn sockets(config: &Config) -> Vec<PathBuf> {
+    let socket = |listener: &ListenerConfig| match &listener.address {
+        Address::Unix(path) => Some(path.clone()),
+        Address::Tcp(_) => None,
+    };
+    config.listeners.iter().filter_map(socket).collect()
 }
 
 fn variables(config: &Config, wires: &[String]) -> Vec<(&'static str, String)> {
     let mut set = Vec::new();
     for listener in config.listeners.iter().filter(|listener| wires.iter().any(|wire| wire == listener.wire.as_str())) {
-        let scheme = if listener.tls.is_some() { "https" } else { "http" };
-        let url = format!("{scheme}://{}", listener.address);
+        let url = match &listener.address {
+            Address::Unix(path) => format!("unix://{}", path.display()),
+            Address::Tcp(address) if listener.tls.is_some() => format!("https://{address}"),
+            Address::Tcp(address) => format!("http://{address}"),
+        };
         match listener.wire {
             WireKind::Vault => set.extend([("VAULT_ADDR", url.clone()), ("BAO_ADDR", url)]),
             WireKind::Scaivault => set.push(("SCAIVAULT_ADDR", url)),
@@ -131,7 +160,7 @@ fn variables(config: &Config, wires: &[String]) -> Vec<(&'static str, String)> {
     set
 }
 
-fn wait(admin: std::net::SocketAddr) -> Result<(), String> {
+fn wait(admin: SocketAddr) -> Result<(), String> {
     let until = Instant::now() + START;
     while std::net::TcpStream::connect_timeout(&admin, Duration::from_millis(200)).is_err() {
         if Instant::now() > until {
@@ -140,4 +169,39 @@ fn wait(admin: std::net::SocketAddr) -> Result<(), String> {
         std::thread::sleep(Duration::from_millis(10));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn commands_beside_each_other_get_ports_of_their_own() {
+        let text = "version: 1\nlisteners:\n- {wire: vault, hosts: [vault.internal], tls: {certificate: c, key: k}}\n\
+                    - {wire: vault, address: 'unix:/run/v.sock'}\n- {wire: scaivault}\n";
+        let file = config::compile_text(text, Path::new("/")).unwrap();
+        let mut seen = HashSet::new();
+        let (mut one, mut other) = (file.clone(), file.clone());
+        own_ports(&mut one).unwrap();
+        own_ports(&mut other).unwrap();
+        assert!(one.admin.address.ip().is_loopback() && one.admin.address != file.admin.address);
+        for (listener, before) in one.listeners.iter().zip(&file.listeners) {
+            assert_eq!(listener.tls, before.tls);
+            match &listener.address {
+                Address::Unix(_) => assert_eq!(listener.address, before.address),
+                Address::Tcp(address) => {
+                    assert!(address.ip().is_loopback() && listener.address != before.address);
+                    assert!(seen.insert(*address), "{address} is given twice");
+                }
+            }
+        }
+        assert_eq!(one.listeners[0].hosts, ["vault.internal", "127.0.0.1"]);
+        let variables = variables(&one, &["vault".to_owned()]);
+        assert!(variables.iter().any(|(name, url)| *name == "VAULT_ADDR" && url.starts_with("https://127.0.0.1:")));
+        assert!(variables.iter().any(|(_, url)| url == "unix:///run/v.sock"));
+        assert_eq!(sockets(&one), [Path::new("/run/v.sock")]);
+    }
 }

@@ -10,9 +10,9 @@ use super::{Done, Output, print_json};
 use crate::app::{self, Extras, Ground};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config;
-use crate::identity::{Method, Principal};
-use crate::pipeline;
-use crate::secret::{Action, Folder, Tenant};
+use crate::pipeline::{self, Question};
+use crate::secret::{Action, Tenant};
+use crate::wire::ExplainFor;
 
 /// Say why a name is or is not served to somebody.
 #[derive(Debug, clap::Args)]
@@ -22,7 +22,7 @@ Examples:
   scaivault-proxy explain --server http://127.0.0.1:8440 --wire vault secret/orders/db
   scaivault-proxy explain --server http://127.0.0.1:8440 --request 01J9ZQ6W3N8X2T5V7Y0R4M6K8P")]
 pub(super) struct Explain {
-    /// The wire name; the secret path on the scaivault wire.
+    /// The name as clients of the wire have it, or an API path such as /v1/secret/data/orders/db.
     name: Option<String>,
     /// Decide offline by this file.
     #[arg(long, value_name = "FILE")]
@@ -39,11 +39,11 @@ pub(super) struct Explain {
     /// For whom; on a server, the caller if absent.
     #[arg(long = "as", value_name = "PRINCIPAL")]
     principal: Option<String>,
-    /// A group of the principal (offline).
-    #[arg(long = "group", value_name = "GROUP", requires = "config")]
+    /// A group of the principal; without groups and folders those of the configuration are taken.
+    #[arg(long = "group", value_name = "GROUP", requires = "principal")]
     groups: Vec<String>,
-    /// A folder of the principal (offline).
-    #[arg(long = "folder", value_name = "FOLDER", requires = "config")]
+    /// A folder of the principal.
+    #[arg(long = "folder", value_name = "FOLDER", requires = "principal")]
     folders: Vec<String>,
     /// read, describe, list, write, delete or destroy.
     #[arg(long, default_value = "read")]
@@ -75,28 +75,33 @@ impl Explain {
         let ground = Ground::lay(None).map_err(|problem| problem.to_string())?;
         let snapshot = app::outline(&config, &Extras::default(), &ground)
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
-        let tenant = Tenant::parse(&self.tenant)?;
-        let folders: Result<Vec<Folder>, _> = self.folders.iter().map(|folder| Folder::parse(folder)).collect();
-        let groups = self.groups.iter().map(|group| Box::from(group.as_str())).collect();
-        let id = self.principal.as_deref().ok_or("give --as PRINCIPAL")?;
-        let principal = Principal::new(tenant, id, Method::Token, groups, folders?);
-        let listener = snapshot.listeners.iter().find(|listener| listener.kind.as_str() == self.wire);
-        let listener = listener.ok_or_else(|| format!("--wire: no listener speaks {}", self.wire))?;
+        let asked = ExplainFor {
+            id: self.principal.clone().ok_or("give --as PRINCIPAL")?,
+            groups: self.groups.clone(),
+            folders: self.folders.clone(),
+        };
+        let who = pipeline::who(&snapshot.directory, &Tenant::parse(&self.tenant)?, &asked)?;
         let action = [Action::Read, Action::Describe, Action::List, Action::Write, Action::Delete, Action::Destroy]
             .into_iter()
             .find(|action| action.as_str() == self.operation)
             .ok_or("--operation is read, describe, list, write, delete or destroy")?;
-        Ok(pipeline::explain(&snapshot, listener, &principal, name, action, SystemClock.now()))
+        let listeners = snapshot.listeners.iter().filter(|listener| listener.kind.as_str() == self.wire).collect();
+        let question = Question { listeners, who: &who, name, action, now: SystemClock.now() };
+        let answer = pipeline::explain(&snapshot, &question);
+        Ok(answer.ok_or_else(|| format!("--wire: no listener of this tenant speaks {}", self.wire))?)
     }
 
     fn online(&self, server: &str) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
         let rest = Rest::new(server)?;
+        let (groups, folders) = (self.groups.join(","), self.folders.join(","));
         let mut query = Vec::new();
         match (&self.request, &self.name) {
             (Some(id), _) => query.push(("request", id.as_str())),
             (None, Some(name)) => {
                 query.extend([("name", name.as_str()), ("wire", &self.wire), ("operation", &self.operation)]);
                 query.extend(self.principal.as_deref().map(|principal| ("as", principal)));
+                let described = [("group", groups.as_str()), ("folder", folders.as_str())];
+                query.extend(described.into_iter().filter(|(_, names)| !names.is_empty()));
             }
             (None, None) => return Err("give a wire name or --request ID".into()),
         }
@@ -104,30 +109,54 @@ impl Explain {
     }
 }
 
+/// What is printed on a line of its own, in this order.
+const FIELDS: [&str; 13] = [
+    "wire",
+    "listener",
+    "address",
+    "name",
+    "principal",
+    "principal_from",
+    "groups",
+    "folders",
+    "operation",
+    "secret_path",
+    "mode",
+    "backend",
+    "remote_name",
+];
+
 fn print(answer: &Value) {
-    let text = |key: &str| answer.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
-    for key in ["wire", "name", "principal", "operation", "secret_path", "mode", "backend", "remote_name"] {
-        if answer.get(key).is_some() {
-            println!("{key:<12} {}", text(key));
+    for key in FIELDS {
+        if let Some(value) = answer.get(key) {
+            println!("{key:<14} {}", shown(value));
         }
     }
     for table in ["paths", "path_mapping"] {
         for rule in answer.get(table).and_then(Value::as_array).into_iter().flatten() {
-            let field = |key: &str| {
-                rule.get(key).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).unwrap_or_default()
-            };
+            let field = |key: &str| rule.get(key).map(shown).unwrap_or_default();
             let end = if field("match") == "true" {
                 format!("=> {}", field("output"))
             } else {
                 format!("no: {}", field("why"))
             };
-            println!("{table:<12} [{}] {} -> {}   {end}", field("rule"), field("from"), field("to"));
+            println!("{table:<14} [{}] {} -> {}   {end}", field("rule"), field("from"), field("to"));
         }
     }
-    if let Some(stopped) = answer.get("stopped_by") {
-        println!("stopped by   {stopped}");
-    } else {
-        let policies = answer.get("policies").map(ToString::to_string).unwrap_or_default();
-        println!("{:<12} {} ({}) {policies}", "decision", text("decision"), text("reason"));
+    let field = |key: &str| answer.get(key).map(shown);
+    if let Some(stopped) = field("stopped_by") {
+        println!("{:<14} {stopped}", "stopped by");
     }
+    if let Some(decision) = field("decision") {
+        let (reason, policies) = (field("reason").unwrap_or_default(), field("policies").unwrap_or_default());
+        println!("{:<14} {decision} ({reason}) {policies}", "decision");
+    }
+    if let Some(others) = field("other_listeners") {
+        println!("{:<14} {others} have such a name too", "note");
+    }
+}
+
+/// Texts as they are, everything else as JSON.
+fn shown(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -12,7 +12,7 @@ use super::{Done, Output, print_json};
 #[command(after_help = "\
 Examples:
   export SCAIVAULT_ADDR=http://127.0.0.1:8440 SCAIVAULT_TOKEN=...
-  scaivault-proxy token create --principal ci/build --group apps --folder apps/build --ttl 900
+  scaivault-proxy token create --principal ci/build --group apps --folder apps/build --ttl 15m
   scaivault-proxy token revoke --accessor AbC...
   scaivault-proxy token revoke-principal ci/build")]
 pub(super) struct Token {
@@ -36,8 +36,8 @@ enum Verb {
         /// A folder the principal calls its own; may be given several times.
         #[arg(long = "folder")]
         folders: Vec<String>,
-        /// Seconds it lives.
-        #[arg(long, value_name = "SECONDS")]
+        /// How long it lives: 90s, 15m, 1h, 7d, or seconds.
+        #[arg(long, value_name = "DURATION", value_parser = seconds)]
         ttl: Option<u64>,
     },
     /// End a token by its accessor.
@@ -84,5 +84,33 @@ impl Token {
             }
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Seconds, written as a number with one of the units s, m, h and d, or without.
+fn seconds(text: &str) -> Result<u64, &'static str> {
+    const EXPECTED: &str = "expected a duration such as 90s, 15m, 1h or 7d, or a number of seconds";
+    let units = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
+    let with_unit = units.into_iter().find_map(|(unit, scale)| Some((text.strip_suffix(unit)?, scale)));
+    let (digits, scale) = with_unit.unwrap_or((text, 1));
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(EXPECTED);
+    }
+    let number: u64 = digits.parse().map_err(|_| EXPECTED)?;
+    number.checked_mul(scale).ok_or(EXPECTED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lifetimes_are_numbers_with_one_unit() {
+        for (text, expected) in [("900", 900), ("90s", 90), ("15m", 900), ("1h", 3_600), ("7d", 604_800)] {
+            assert_eq!(seconds(text), Ok(expected), "{text}");
+        }
+        for bad in ["", "s", "-1", "+5s", "1.5h", "1h30m", "5 m", "5M", "99999999999999999999", "99999999999999999d"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -18,7 +18,7 @@ use super::{
     parse_namespace,
 };
 use crate::clock::{Clock, Timestamp};
-use crate::secret::Tenant;
+use crate::secret::{Folder, Tenant};
 
 /// How many key sets one request waits for: more than one only if an issuer is configured at several places.
 const MAX_FETCHES: usize = 4;
@@ -111,6 +111,22 @@ impl Directory {
     /// The tenants, in no order.
     pub fn tenants(&self) -> impl Iterator<Item = &Tenant> {
         self.tenants.keys()
+    }
+
+    /// The principals of this name that configured credentials stand for: one for each method and set of groups and
+    /// folders, in a fixed order. JWTs describe theirs themselves. Walks the tables: for administration only.
+    #[must_use]
+    pub fn configured(&self, tenant: &Tenant, id: &str) -> Vec<Arc<Principal>> {
+        let entry = self.tenants.get(tenant);
+        let workload = entry.and_then(|entry| entry.workload.as_ref()).map(|named| &named.principal);
+        let roles = entry.into_iter().flat_map(|entry| entry.roles.values()).map(|role| &role.principal);
+        let certificates = self.certificates.values().map(|named| &named.principal);
+        let all = self.tokens.values().chain(workload).chain(roles).chain(certificates);
+        let is_meant = |principal: &&Arc<Principal>| principal.tenant() == tenant && principal.id() == id;
+        let mut found: Vec<Arc<Principal>> = all.filter(is_meant).map(Arc::clone).collect();
+        found.sort_by(|one, other| content(one).cmp(&content(other)));
+        found.dedup_by(|one, other| content(one) == content(other));
+        found
     }
 
     /// Whose `namespaces` hold this one; `None` also for what [`parse_namespace`] refuses.
@@ -273,6 +289,11 @@ impl Named {
             && one.groups() == two.groups()
             && one.folders() == two.folders()
     }
+}
+
+/// What tells principals of one name apart.
+fn content(principal: &Principal) -> (&'static str, &[Box<str>], &[Folder]) {
+    (principal.method().as_str(), principal.groups(), principal.folders())
 }
 
 impl fmt::Debug for Directory {

@@ -35,15 +35,16 @@ impl Revocations {
         if full { Err(IdentityError::TooManyRevocations) } else { Ok(()) }
     }
 
-    pub(super) fn remove(&self, tenant: &Tenant, id: &str) {
+    /// Yields whether it was there.
+    pub(super) fn remove(&self, tenant: &Tenant, id: &str) -> bool {
+        let mut was_there = false;
         self.0.rcu(|all| {
             let mut next = ByTenant::clone(all);
-            if let Some(ids) = next.get_mut(tenant) {
-                ids.remove(id);
-            }
+            was_there = next.get_mut(tenant).is_some_and(|ids| ids.remove(id));
             next.retain(|_, ids| !ids.is_empty());
             next
         });
+        was_there
     }
 
     pub(super) fn of(&self, tenant: &Tenant) -> Vec<String> {
@@ -62,9 +63,9 @@ mod tests {
         revoked.insert(&a, "p").unwrap();
         assert!(revoked.contains(&a, "p") && !revoked.contains(&b, "p") && !revoked.contains(&a, "P"));
         assert_eq!(revoked.of(&a), ["p"]);
-        revoked.remove(&b, "p");
+        assert!(!revoked.remove(&b, "p"));
         assert!(revoked.contains(&a, "p"));
-        revoked.remove(&a, "p");
+        assert!(revoked.remove(&a, "p"));
         assert!(!revoked.contains(&a, "p") && revoked.of(&a).is_empty());
     }
 }

@@ -208,15 +208,15 @@ impl Directory {
         Ok(())
     }
 
-    /// Lets a principal's configured credentials, JWTs and certificates work again.
+    /// Lets a principal's configured credentials, JWTs and certificates work again. Yields whether they did not before.
     ///
     /// # Errors
     /// [`IdentityError::RevokedByConfiguration`] if `identity.revoked` lists it: only an edit there restores it.
-    pub fn restore_principal(&self, tenant: &Tenant, id: &str) -> Result<(), IdentityError> {
+    pub fn restore_principal(&self, tenant: &Tenant, id: &str) -> Result<bool, IdentityError> {
         let entry = self.entry(tenant)?;
         Principal::check_id(id)?;
-        self.sessions.revocations().remove(tenant, id);
-        if entry.revoked.contains(id) { Err(IdentityError::RevokedByConfiguration) } else { Ok(()) }
+        let was_revoked = self.sessions.revocations().remove(tenant, id);
+        if entry.revoked.contains(id) { Err(IdentityError::RevokedByConfiguration) } else { Ok(was_revoked) }
     }
 
     /// The revoked principals of a tenant, configured or at run time, sorted.

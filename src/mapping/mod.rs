@@ -5,6 +5,7 @@
 //! the other side is only accepted if it would go there again by the same rule.
 //! Pure: no IO, no clock, no knowledge of wires, of backends beyond their position, or of who is asking.
 
+mod collision;
 mod escape;
 mod folders;
 mod overlap;

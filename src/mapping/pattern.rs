@@ -110,6 +110,20 @@ impl Pattern {
         &self.pieces
     }
 
+    /// What stands between segments.
+    pub(super) fn joint(&self) -> &str {
+        &self.joint
+    }
+
+    /// The name of this side that these segments make, as many as the template has pieces or, with a `**`, any number.
+    pub(super) fn spell(&self, segments: &[&str]) -> String {
+        let mut line = Line::default();
+        for (index, segment) in segments.iter().enumerate() {
+            line.push(segment, self.joint_after(index));
+        }
+        line.text
+    }
+
     /// The wildcards, in order.
     pub(super) fn wildcards(&self) -> impl Iterator<Item = &Piece> {
         self.pieces.iter().filter(|piece| !matches!(piece, Piece::Literal(_)))

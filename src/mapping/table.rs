@@ -115,23 +115,6 @@ impl Table {
         self.pairs().filter(|(_, a, _, b)| a.from.overlaps(&b.from)).map(|(i, _, j, _)| (i, j)).collect()
     }
 
-    /// What could map two names onto one: a sentence for each pair of rules with different `from` whose `to` overlap.
-    #[must_use]
-    pub fn collisions(&self) -> Vec<String> {
-        self.pairs()
-            .filter(|(_, a, _, b)| a.from.text() != b.from.text() && a.to.overlaps(&b.to))
-            .map(|(i, a, j, b)| {
-                format!(
-                    "rules {i} (`{}` -> `{}`) and {j} (`{}` -> `{}`) can map two names onto one",
-                    a.from.text().escape_debug(),
-                    a.to.text().escape_debug(),
-                    b.from.text().escape_debug(),
-                    b.to.text().escape_debug(),
-                )
-            })
-            .collect()
-    }
-
     /// Whether a name strictly below `folder` (empty for the root) could match the rule's `from`.
     #[must_use]
     pub fn could_yield(&self, rule: usize, folder: &str) -> bool {
@@ -186,7 +169,7 @@ impl Table {
         }
     }
 
-    fn pairs(&self) -> impl Iterator<Item = (usize, &Rule, usize, &Rule)> {
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (usize, &Rule, usize, &Rule)> {
         let rules = move || self.rules.iter().enumerate();
         rules().flat_map(move |(i, a)| rules().skip(i + 1).map(move |(j, b)| (i, a, j, b)))
     }

@@ -3,26 +3,29 @@
 //! Every stage is called from here and no stage calls the next. The order of the security checks is `Line::secret`;
 //! what a later stage needs exists only because an earlier one made it. This room knows no socket and no vendor.
 
+mod execute;
 mod explain;
 mod folders;
 mod local;
 mod own;
 mod proxy;
 mod recent;
+mod refusal;
 mod snapshot;
 
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
-pub use explain::explain;
+pub use explain::{Question, Who, explain, who};
 pub use local::{LocalError, LocalLimits};
 pub use snapshot::{BackendState, Guard, ListenerState, Snapshot, TenantState};
 
+use self::execute::{Executed, execute, finish, found, untaken, write_local};
 use self::recent::{Recent, Trouble};
+use self::refusal::{FOREIGN_PAGE, No, Told, UNKNOWN_HOST, check_writable, is_from_a_page};
 use crate::audit::{
     AuditError, Auditor, Disclosure, Facts, Grant, Grants, IdText, Receipt, Refusal, RequestId, Subject,
 };
@@ -31,9 +34,7 @@ use crate::error::ErrorKind;
 use crate::identity::{Caller, Credential, IdentityError, PeerCertificate};
 use crate::mapping::Route;
 use crate::policy::{Context, Denial, Permit, Resource};
-use crate::secret::{
-    Action, Call, Folder, Mode, Operation, Outcome, Reply, SecretAction, SecretCall, SecretPath, Tenant,
-};
+use crate::secret::{Action, Call, Folder, Mode, Operation, Reply, SecretAction, SecretCall, SecretPath, Tenant};
 use crate::telemetry::Meter;
 use crate::wire::{Answer, Decoded, Fault, Request, Reveal, Shape, SystemRequest, WireRequest, WireResponse};
 
@@ -109,20 +110,6 @@ impl Pipeline {
     }
 }
 
-/// A page that rebinds its own name to us, or a client that meant somebody else.
-const UNKNOWN_HOST: Fault = Fault::malformed("the Host is not one this listener answers for (listeners[].hosts)");
-
-/// No secrets client sends what browsers add; a page in one could otherwise write where no credential is asked for.
-const FOREIGN_PAGE: Fault = Fault::because(ErrorKind::Denied, "requests from web pages are not answered");
-
-fn is_from_a_page(headers: &http::HeaderMap) -> bool {
-    headers.iter().any(|(name, value)| match name.as_str() {
-        "origin" => true,
-        "sec-fetch-site" => value != "none" && value != "same-origin",
-        _ => false,
-    })
-}
-
 /// One request on its way.
 struct Line<'a> {
     pipeline: &'a Arc<Pipeline>,
@@ -135,30 +122,6 @@ struct Line<'a> {
     now: Timestamp,
     started: Instant,
     operation: Operation,
-}
-
-/// What the client will be told, once the trail knows.
-type Told<'s> = Pin<Box<dyn Future<Output = Fault> + Send + 's>>;
-
-/// A call that ends here, before the trail knows.
-struct No {
-    refusal: Refusal,
-    fault: Fault,
-}
-
-impl No {
-    const fn new(refusal: Refusal, fault: Fault) -> Self {
-        Self { refusal, fault }
-    }
-
-    const fn other(kind: ErrorKind) -> Self {
-        Self::new(Refusal::Other { kind, path: None }, Fault::of(kind))
-    }
-
-    fn unmapped(path: Option<&SecretPath>) -> Self {
-        let path = path.map(|path| Box::from(path.as_str()));
-        Self::new(Refusal::Unmapped { path }, Fault::of(ErrorKind::Denied))
-    }
 }
 
 /// A mapped call: where it goes and whose rules hold.
@@ -329,11 +292,12 @@ impl<'a> Line<'a> {
     fn resolve(&self, secret: &SecretCall, operation: Operation, caller: &Caller) -> Result<Mapped<'a>, No> {
         let tenant = self.snapshot.tenants.get(caller.principal.tenant()).ok_or_else(|| No::unmapped(None))?;
         let name = secret.name.as_ref().map_or("", |name| name.as_str());
-        let mapped = self.state.paths.forward(name).ok_or_else(|| No::unmapped(None))?;
-        let Ok(path) = SecretPath::parse(&mapped.name) else {
-            let fault = Fault::malformed("the name cannot be a secret path");
-            return Err(No::new(Refusal::Malformed { path: None }, fault));
+        let Some(mapped) = self.state.paths.forward(name) else {
+            // what is no name anywhere is malformed before it is unmapped
+            let is_name = SecretPath::parse(name).is_ok();
+            return Err(if is_name { No::unmapped(None) } else { No::malformed() });
         };
+        let Ok(path) = SecretPath::parse(&mapped.name) else { return Err(No::malformed()) };
         let route = if tenant.is_guarded(&path, operation.is_write()) { None } else { tenant.router.resolve(&path) };
         let holdable = |route: &Route| {
             let kv2_segment = route.rule.and_then(|rule| tenant.kv2_segment(rule));
@@ -450,7 +414,8 @@ impl<'a> Line<'a> {
     fn refused<'s>(&'s self, caller: Option<&'s Caller>, no: No) -> Told<'s> {
         Box::pin(async move {
             let No { refusal, fault } = no;
-            self.pipeline.recent.keep(&self.id_text, caller, Trouble::of(&refusal));
+            let trouble = Trouble::of(&refusal, self.operation, caller.is_some(), fault.detail);
+            self.pipeline.recent.keep(&self.id_text, caller, trouble);
             match self.pipeline.auditor.refuse(self.subject(caller, self.operation), refusal).await {
                 Ok(()) => fault,
                 Err(error) => self.unaudited(&error),
@@ -464,7 +429,7 @@ impl<'a> Line<'a> {
     }
 
     fn noted(&self, caller: &Caller, fault: Fault) -> Fault {
-        self.pipeline.recent.keep(&self.id_text, Some(caller), Trouble::at("backend", fault.kind));
+        self.pipeline.recent.keep(&self.id_text, Some(caller), Trouble::at("backend", fault.kind, fault.detail));
         fault
     }
 
@@ -507,16 +472,6 @@ fn is_list(call: &Call) -> bool {
     matches!(call.secret.action, SecretAction::List(_) | SecretAction::Scan(_))
 }
 
-/// Proxied paths are read-only; passthrough of another API is what its listener lists.
-fn check_writable(operation: Operation, route: &Route) -> Result<(), No> {
-    if !operation.is_write() || operation == Operation::PassWrite || route.mode == Mode::Local {
-        return Ok(());
-    }
-    let path = Some(Box::from(route.path.as_str()));
-    let kind = ErrorKind::ReadOnly;
-    Err(No::new(Refusal::Other { kind, path }, Fault::of(kind)))
-}
-
 /// What a request is called in metrics and audit.
 const fn operation(request: &Request) -> Operation {
     match request {
@@ -525,77 +480,5 @@ const fn operation(request: &Request) -> Operation {
         Request::System(_) => Operation::System,
         Request::Token(request) => own::token_operation(request),
         Request::Admin(request) => own::admin_operation(request),
-    }
-}
-
-/// A call to a backend, under way.
-type Live<'c> = Pin<Box<dyn Future<Output = (Facts, Result<Reply, Fault>)> + Send + 'c>>;
-
-/// A call under way: what is here is answered at once, what is elsewhere is waited for.
-enum Executed<'c> {
-    Done(Result<Reply, Fault>),
-    Live(Live<'c>),
-}
-
-/// Reads from where the admitted route leads.
-fn execute<'c>(
-    tenant: &'c TenantState,
-    secret: &'c SecretCall,
-    receipt: &'c Receipt,
-    now: Timestamp,
-    request_id: &'c str,
-) -> Executed<'c> {
-    let Some(Grant { route, .. }) = receipt.grants().first() else {
-        return Executed::Done(Err(Fault::of(ErrorKind::Internal)));
-    };
-    if route.mode == Mode::Local {
-        let result = local::read(&tenant.records, &route.path, &secret.action, now);
-        return Executed::Done(result.map(Reply::Neutral).map_err(|error| local_fault(&error)));
-    }
-    Executed::Live(Box::pin(proxy::execute(tenant, secret, route, request_id)))
-}
-
-async fn write_local(
-    tenant: &TenantState,
-    secret: SecretCall,
-    receipt: &Receipt,
-    clock: &dyn Clock,
-) -> (Facts, Result<Reply, Fault>) {
-    let Some(Grant { route, .. }) = receipt.grants().first() else {
-        return (Facts::default(), Err(Fault::of(ErrorKind::Internal)));
-    };
-    let result = local::write(&tenant.records, &route.path, secret.action, tenant.limits, clock.now()).await;
-    (Facts::default(), result.map(Reply::Neutral).map_err(|error| local_fault(&error)))
-}
-
-fn local_fault(error: &LocalError) -> Fault {
-    Fault { detail: error.detail(), ..Fault::of(error.kind()) }
-}
-
-/// Where there is nothing, there is no reply.
-fn found(result: Result<Reply, Fault>) -> Result<Reply, Fault> {
-    match result {
-        Ok(Reply::Neutral(Outcome::NotFound)) => Err(Fault::of(ErrorKind::NotFound)),
-        other => other,
-    }
-}
-
-fn untaken(error: AuditError) -> Fault {
-    Fault::of(error.kind())
-}
-
-/// The end of an admitted call in the trail, and its reply if the trail took it.
-async fn finish(
-    pipeline: &Pipeline,
-    receipt: Receipt,
-    facts: Facts,
-    result: Result<Reply, Fault>,
-) -> Result<Disclosure, Fault> {
-    match found(result) {
-        Ok(reply) => pipeline.auditor.disclose(receipt, &facts, reply).await.map_err(untaken),
-        Err(fault) => match pipeline.auditor.fail(receipt, &facts, fault.kind).await {
-            Ok(()) => Err(fault),
-            Err(error) => Err(untaken(error)),
-        },
     }
 }

@@ -4,7 +4,7 @@
 use super::{Line, No};
 use crate::audit::{Note, Refusal};
 use crate::error::ErrorKind;
-use crate::identity::{Caller, ChildSpec, Credential, IdentityError, IssueSpec, Issued, Login};
+use crate::identity::{Caller, ChildSpec, Credential, IdentityError, IssueSpec, Issued, Login, Principal};
 use crate::mapping::Route;
 use crate::policy::{Resource, SystemArea};
 use crate::secret::{Action, Folder, Mode, Operation, SecretPath, Tenant};
@@ -180,41 +180,86 @@ impl Line<'_> {
         caller: &Caller,
         shape: &Shape,
     ) -> Result<WireResponse, Fault> {
-        let tenant = caller.principal.tenant();
-        let directory = &self.snapshot.directory;
-        let answer = match request {
+        let request = match request {
             AdminRequest::Explain(request) => return self.explain(request, caller, shape).await,
+            request => request,
+        };
+        self.may_administer(caller, SystemArea::Tokens).await?;
+        let answer = match request {
             AdminRequest::IssueToken { principal, groups, folders, ttl } => {
-                let note = Note::ok("issue").about(&principal);
-                self.administer(caller, SystemArea::Tokens, note).await?;
-                let spec = IssueSpec { principal, groups, folders, ttl };
-                directory.issue(tenant, spec).map(Answer::Issued).map_err(|error| login_fault(&error))
+                self.issue(IssueSpec { principal, groups, folders, ttl }, caller).await?
             }
             AdminRequest::RevokeToken(named) => {
-                self.administer(caller, SystemArea::Tokens, Note::ok("revoke")).await?;
-                directory.revoke_token(tenant, &named).map(|()| Answer::Done).map_err(|error| login_fault(&error))
+                let ended = self.snapshot.directory.revoke_token(caller.principal.tenant(), &named);
+                self.told(caller, "revoke", None, ended.as_ref().err()).await?;
+                ended.map(|()| Answer::Done).map_err(|error| login_fault(&error))?
             }
-            AdminRequest::Revocation { principal, revoked } => {
-                let word = if revoked { "revoke_principal" } else { "restore_principal" };
-                self.administer(caller, SystemArea::Tokens, Note::ok(word).about(&principal)).await?;
-                let done = if revoked {
-                    directory.revoke_principal(tenant, &principal)
-                } else {
-                    directory.restore_principal(tenant, &principal)
-                };
-                done.map(|_| Answer::Done).map_err(|error| login_fault(&error))
-            }
+            AdminRequest::Revocation { principal, revoked: true } => self.revoke(&principal, caller).await?,
+            AdminRequest::Revocation { principal, revoked: false } => self.restore(&principal, caller).await?,
+            AdminRequest::Explain(_) => return Err(Fault::of(ErrorKind::Internal)),
         };
-        answer.map(|answer| self.encode(shape, answer, None, false))
+        Ok(self.encode(shape, answer, None, false))
     }
 
-    /// Asks policy for `administer` and writes the trail's line before anything is changed.
+    /// Makes a token. One whose making the trail did not take ends before anybody has it.
+    async fn issue(&self, spec: IssueSpec, caller: &Caller) -> Result<Answer<'static>, Fault> {
+        let (directory, tenant) = (&self.snapshot.directory, caller.principal.tenant());
+        let target = plain(&spec.principal);
+        let issued = directory.issue(tenant, spec);
+        if let Err(fault) = self.told(caller, "issue", target, issued.as_ref().err()).await {
+            if let Ok(issued) = &issued {
+                drop(directory.revoke_token(tenant, &issued.token));
+            }
+            return Err(fault);
+        }
+        issued.map(Answer::Issued).map_err(|error| login_fault(&error))
+    }
+
+    /// Ends a principal's credentials. They stay ended even if the trail takes no line: nothing is given by it.
+    async fn revoke(&self, principal: &str, caller: &Caller) -> Result<Answer<'static>, Fault> {
+        let ended = self.snapshot.directory.revoke_principal(caller.principal.tenant(), principal);
+        self.told(caller, "revoke_principal", plain(principal), ended.as_ref().err()).await?;
+        ended.map(|()| Answer::Done).map_err(|error| login_fault(&error))
+    }
+
+    /// Lets a principal's credentials work again, unless the trail does not take it.
+    async fn restore(&self, principal: &str, caller: &Caller) -> Result<Answer<'static>, Fault> {
+        let (directory, tenant) = (&self.snapshot.directory, caller.principal.tenant());
+        let restored = directory.restore_principal(tenant, principal);
+        let told = self.told(caller, "restore_principal", plain(principal), restored.as_ref().err()).await;
+        if let Err(fault) = told {
+            if restored == Ok(true) {
+                drop(directory.revoke_principal(tenant, principal));
+            }
+            return Err(fault);
+        }
+        restored.map(|_| Answer::Done).map_err(|error| login_fault(&error))
+    }
+
+    /// Writes how a change ended, after it was tried and before anybody is told.
+    async fn told(
+        &self,
+        caller: &Caller,
+        word: &'static str,
+        target: Option<Box<str>>,
+        error: Option<&IdentityError>,
+    ) -> Result<(), Fault> {
+        let outcome = error.map_or(Ok(()), |error| Err(error.kind()));
+        self.record(caller, Note { outcome, detail: word, target }).await
+    }
+
+    /// Asks policy for `administer`, and writes the line of a call that only looks.
     pub(super) async fn administer(&self, caller: &Caller, area: SystemArea, note: Note) -> Result<(), Fault> {
+        self.may_administer(caller, area).await?;
+        self.record(caller, note).await
+    }
+
+    async fn may_administer(&self, caller: &Caller, area: SystemArea) -> Result<(), Fault> {
         let Some(tenant) = self.snapshot.tenants.get(caller.principal.tenant()) else {
             return Err(Fault::of(ErrorKind::Denied));
         };
         match self.decide(tenant, caller, Action::Administer, Resource::System(area), Mode::Local) {
-            Ok(_) => self.record(caller, note).await,
+            Ok(_) => Ok(()),
             Err(denial) => {
                 let refusal = Refusal::Denied { path: None, denial, rule: None };
                 Err(self.refused(Some(caller), No::new(refusal, Fault::of(ErrorKind::Denied))).await)
@@ -226,6 +271,11 @@ impl Line<'_> {
         let subject = self.subject(Some(caller), self.operation);
         self.pipeline.auditor.record(subject, note).await.map_err(|error| self.unaudited(&error))
     }
+}
+
+/// A principal's name for the trail. What is no such name is not written down: it could be anything.
+fn plain(name: &str) -> Option<Box<str>> {
+    Principal::check_id(name).is_ok().then(|| Box::from(name))
 }
 
 /// What a client is told when identity says no: the kind, and the words a real server has for it.

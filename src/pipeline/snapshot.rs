@@ -26,6 +26,10 @@ pub struct Snapshot {
 
 /// One listener.
 pub struct ListenerState {
+    /// Its key path in the configuration.
+    pub key: Box<str>,
+    /// Where it listens.
+    pub address: Box<str>,
     /// Its wire.
     pub kind: WireKind,
     /// Its protocol.

@@ -1,7 +1,7 @@
 //! Where the root key comes from.
 
 use std::fs::{self, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -115,7 +115,13 @@ pub fn generate_key_file(path: &Path) -> Result<(), SealError> {
     let failed = |error: std::io::Error| SealError::Key(format!("{origin}: {error}"));
     let key = RandomKey.root_key()?;
     let text = Zeroizing::new(STANDARD.encode(key.bytes()));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let mut file = opened.map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => SealError::Key(format!(
+            "{origin}: exists already, and a key is never overwritten: what it seals would be lost. Choose another file"
+        )),
+        _ => failed(error),
+    })?;
     let written = file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n")).and_then(|()| file.sync_all());
     written.map_err(|error| {
         drop(fs::remove_file(path));
@@ -139,7 +145,8 @@ mod tests {
     fn e15_key_files_that_cannot_be_trusted_are_refused() {
         let path = scratch("e15");
         generate_key_file(&path).unwrap();
-        assert!(generate_key_file(&path).is_err(), "an existing key is never overwritten");
+        let again = generate_key_file(&path).unwrap_err().to_string();
+        assert!(again.contains("exists already, and a key is never overwritten"), "{again}");
         assert!(FileKey(path.clone()).root_key().is_ok());
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(FileKey(path.clone()).root_key().is_ok(), "group read is how Kubernetes mounts it");

@@ -24,14 +24,17 @@ pub enum LogFormat {
 /// Starts logging to standard error, once; `RUST_LOG` decides how much (default `info`).
 pub fn init(format: LogFormat) {
     let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
+    let is_terminal = std::io::stderr().is_terminal();
     let text = match format {
-        LogFormat::Auto => std::io::stderr().is_terminal(),
+        LogFormat::Auto => is_terminal,
         LogFormat::Json => false,
         LogFormat::Text => true,
     };
     // libraries may show requests at their own discretion; they are not let near the log at any level
     let ours = filter_fn(|metadata| metadata.target().starts_with(env!("CARGO_CRATE_NAME")));
-    let layer = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    // colours are for people: not in a file, and not where they are not wanted
+    let colours = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let layer = fmt::layer().with_writer(std::io::stderr).with_ansi(colours).with_target(false);
     let layer = if text { layer.boxed() } else { layer.json().flatten_event(true).boxed() };
     let started = tracing_subscriber::registry().with(filter).with(layer.with_filter(ours)).try_init();
     if started.is_ok() && log::set_logger(&Withheld).is_ok() {

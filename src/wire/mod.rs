@@ -22,7 +22,7 @@ pub use target::{Query, TargetError, decode_segments};
 use crate::audit::Disclosure;
 use crate::error::ErrorKind;
 use crate::identity::{Credential, Issued, Principal, TokenInfo};
-use crate::secret::{Call, Mode, WireKind};
+use crate::secret::{Action, Call, Mode, WireKind};
 
 /// A request, decoded.
 #[derive(Debug)]
@@ -189,10 +189,30 @@ pub enum ExplainRequest {
         /// The operation; a read if absent.
         operation: Option<String>,
         /// Another principal than the caller.
-        principal: Option<String>,
+        principal: Option<ExplainFor>,
     },
     /// A request by its id.
     Request(String),
+}
+
+/// The principal something is to be explained for, as the question describes it. Nothing is checked yet.
+#[derive(Clone, Debug, Default)]
+pub struct ExplainFor {
+    /// Its id.
+    pub id: String,
+    /// Its groups; with neither groups nor folders it is taken as it is configured.
+    pub groups: Vec<String>,
+    /// Its folders.
+    pub folders: Vec<String>,
+}
+
+/// What a name that a person wrote means on a wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The wire name.
+    pub name: String,
+    /// Whether calls about it are passed through: then writes are, too.
+    pub is_passed: bool,
 }
 
 /// What an answer must look like. One variant a wire; a wire only reads its own.
@@ -288,6 +308,13 @@ pub trait Frontend: Send + Sync {
     /// # Errors
     /// What the client got wrong; nothing is repaired.
     fn decode<'r>(&self, request: &WireRequest<'r>, facts: &ListenerFacts) -> Result<Decoded<'r>, Fault>;
+
+    /// Called for a name in a question about decisions: what it means in a call that needs `action`. An API path of the
+    /// wire is understood as well.
+    ///
+    /// # Errors
+    /// Which of the listener's own lists no such call gets past: `mount` or `passthrough`.
+    fn named(&self, text: &str, action: Action, facts: &ListenerFacts) -> Result<Named, &'static str>;
 
     /// Called for a success. Secrets arrive only inside a [`Disclosure`].
     fn encode(&self, shape: &Shape, answer: Answer<'_>, reveal: Reveal<'_>) -> WireResponse;

@@ -12,30 +12,15 @@ use std::time::{Duration, Instant};
 use rows::{Row, status};
 use server::{Fault, Server, Trap, answer_with};
 
-use crate::harness::{ADMIN, AUDIT_KEY, Connection, Proxy, ProxyBuilder, Response, wait_until};
+use crate::harness::{ADMIN, Connection, Proxy, ProxyBuilder, Response, config, wait_until};
 
 /// What a KV version 2 read answers.
 const READ_OK: &str = r#"{"request_id":"r","lease_id":"","renewable":false,"lease_duration":0,"data":{"data":{"is":"x"},"metadata":{"created_time":"2026-01-02T03:04:05Z","custom_metadata":null,"deletion_time":"","destroyed":false,"version":1}},"wrap_info":null,"warnings":null,"auth":null}"#;
 /// What a backend must never get through to a client.
 const CANARY: &str = "hvs.canary-of-the-backend-at-10.1.2.3";
 
-const CONFIG: &str = r#"
-version: 1
-audit:
-  key:
-    file: {dir}/audit.key
-  instance: it
-  sinks:
-    - type: file
-      path: {dir}/audit/audit.jsonl
-admin:
-  address: {admin}
-listeners:
-  - wire: scaivault
-    address: {scaivault}
-  - wire: vault
-    address: {vault}
-    mounts:
+const CONFIG: &str = config!(
+    r#"    mounts:
       secret: {kv: 2}
       logical: {logical: true}
     passthrough:
@@ -56,7 +41,8 @@ secrets:
   infra/approle:
     file: {dir}/approle.json
 backends:
-"#;
+"#
+);
 
 const FLAKY: &str = r#"  - name: flaky
     type: hashicorp-vault
@@ -74,7 +60,6 @@ const FLAKY: &str = r#"  - name: flaky
 /// A proxy in front of these backends.
 fn proxy_with(backends: &str, prepare: impl FnOnce(ProxyBuilder) -> ProxyBuilder) -> Proxy {
     let builder = Proxy::builder()
-        .file("audit.key", AUDIT_KEY)
         .file("token.json", r#"{"token":"token-of-the-proxy-0001"}"#)
         .file("approle.json", r#"{"role_id":"role-of-the-proxy","secret_id":"secret-id-of-the-proxy"}"#);
     prepare(builder).config(&format!("{CONFIG}{backends}")).start()

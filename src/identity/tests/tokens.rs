@@ -150,7 +150,8 @@ async fn k05_revoking_a_principal_ends_all_its_credentials_at_once() {
     assert!(directory.by("fedcba9876543210").is_ok(), "the other tenant's principal of that name is another");
     assert_eq!(directory.revoked_principals(&at), ["ci"]);
 
-    directory.restore_principal(&at, "ci").unwrap();
+    assert_eq!(directory.restore_principal(&at, "ci"), Ok(true));
+    assert_eq!(directory.restore_principal(&at, "ci"), Ok(false), "there was nothing left to restore");
     assert!(directory.by(TOKEN).is_ok());
     assert_eq!(directory.by(&issued.token).err(), Some(IdentityError::Unknown), "run-time tokens ended for good");
     assert!(directory.revoked_principals(&at).is_empty());
@@ -181,4 +182,29 @@ fn a_reload_keeps_tokens_and_revocations_but_not_of_tenants_that_are_gone() {
     assert!(matches!(second.by(TOKEN), Err(IdentityError::Revoked(_))));
     let third = rig.directory(vec![settings("b")]);
     assert_eq!(third.by(&issued.token).err(), Some(IdentityError::Unknown));
+}
+
+#[test]
+fn configured_principals_are_found_by_name_with_all_they_have() {
+    let rig = Rig::new();
+    let mut a = settings("a");
+    a.tokens = vec![static_token("ci", TOKEN), static_token("ci", "0123456789abcdeg")];
+    a.approles = vec![approle("ci", "role", "0123456789abcdef-secret")];
+    a.certificates = vec![CertRule {
+        san: "dns:pod".into(),
+        principal: "pod".into(),
+        groups: vec!["apps".into()],
+        folders: vec!["apps/pod".into()],
+    }];
+    a.workload = Some(WorkloadSettings { principal: "pod".into(), groups: vec![], folders: vec![] });
+    let directory = rig.directory(vec![a, settings("b")]);
+    let found = |at: &str, id: &str| -> Vec<(&'static str, Vec<String>)> {
+        let texts = |groups: &[Box<str>]| -> Vec<String> { groups.iter().map(|group| group.to_string()).collect() };
+        let all = directory.configured(&tenant(at), id);
+        all.iter().map(|principal| (principal.method().as_str(), texts(principal.groups()))).collect()
+    };
+    let list = |groups: &[&str]| -> Vec<String> { groups.iter().map(|group| (*group).to_owned()).collect() };
+    assert_eq!(found("a", "ci"), [("approle", list(&["apps", "ledger"])), ("token", list(&["apps", "ops"]))]);
+    assert_eq!(found("a", "pod"), [("certificate", list(&["apps"])), ("workload", list(&[]))]);
+    assert!(found("b", "ci").is_empty() && found("a", "nobody").is_empty());
 }

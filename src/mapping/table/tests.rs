@@ -106,11 +106,40 @@ fn explain_shows_each_rule_that_was_tried() {
 }
 
 #[test]
-fn collisions_are_rules_that_meet_on_the_other_side() {
+fn collisions_are_two_names_that_meet_on_the_other_side() {
     assert_eq!(table(&[("a/*", "r/*"), ("b/*", "s/*")]).collisions(), [""; 0]);
+    // the third rule never applies: the first takes its names
     let found = table(&[("a/*", "r/*"), ("b/**", "r/**"), ("a/*", "r/*")]).collisions();
-    assert_eq!(found.len(), 2, "{found:?}");
-    assert!(found[0].contains("`a/*`") && found[0].contains("`b/**`"));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("`a/*`") && found[0].contains("`b/**`"), "{found:?}");
+    assert!(found[0].ends_with("such as `a/x` and `b/x` to `r/x`"), "{found:?}");
+    let found = table(&[("one", "r/b"), ("a/*", "r/*")]).collisions();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].ends_with("such as `one` and `a/b` to `r/b`"), "{found:?}");
+}
+
+#[test]
+fn exceptions_before_a_wider_rule_are_no_collisions() {
+    let exceptions = [
+        ("apps/ledger/signing/**", "kv/data/payments/ledger/signing/**"),
+        ("apps/shared/**", "kv/data/payments/shared/**"),
+        ("apps/**", "kv/data/payments/**"),
+    ];
+    assert_eq!(table(&exceptions).collisions(), [""; 0]);
+    let renamed = [("apps/pay/**", "kv/data/payments/**"), ("apps/**", "kv/data/**")];
+    let found = table(&renamed).collisions();
+    assert_eq!(found.len(), 1, "`apps/payments/x` goes there too: {found:?}");
+}
+
+#[test]
+fn collisions_are_found_between_separators() {
+    let spec = |from: &str, to: &str, separator: Option<&str>| RuleSpec {
+        separator: separator.map(String::from),
+        ..self::spec(from, to)
+    };
+    let collisions = |specs: &[RuleSpec]| Table::compile(specs, Side::To).unwrap().collisions().len();
+    assert_eq!(collisions(&[spec("a/**", "prod/**", Some("--")), spec("b/*", "*", None)]), 1);
+    assert_eq!(collisions(&[spec("a/**", "prod/**", Some("--")), spec("b/*", "prod/*", None)]), 0);
 }
 
 #[test]
@@ -183,7 +212,32 @@ fn rules() -> impl Strategy<Value = Vec<RuleSpec>> {
     proptest::collection::vec(rule, 1..4)
 }
 
+/// Every name of up to five segments `a` and `b`.
+fn short_names() -> Vec<String> {
+    let mut all: Vec<String> = vec!["a".into(), "b".into()];
+    let mut last = all.clone();
+    for _ in 1..5 {
+        last = last.iter().flat_map(|name| [format!("{name}/a"), format!("{name}/b")]).collect();
+        all.extend(last.clone());
+    }
+    all
+}
+
 proptest! {
+    #[test]
+    fn every_collision_of_short_names_is_told(rules in rules()) {
+        let plain = |rule: RuleSpec| RuleSpec { separator: None, escape: false, ..rule };
+        let rules: Vec<RuleSpec> = rules.into_iter().map(plain).collect();
+        let table = Table::compile(&rules, Side::To).unwrap();
+        let mut led = std::collections::HashSet::new();
+        let meet = short_names()
+            .into_iter()
+            .find(|name| table.forward(name).is_some_and(|mapped| !led.insert(mapped.name)));
+        if let Some(name) = meet {
+            prop_assert!(!table.collisions().is_empty(), "another name leads where `{}` leads: {:?}", name, rules);
+        }
+    }
+
     #[test]
     fn forward_after_backward_is_the_identity(
         rules in rules(),

@@ -18,8 +18,8 @@ use crate::secret::{
     VersionSelector, VersionSet, WireName, WriteOptions,
 };
 use crate::wire::{
-    AdminRequest, Decoded, ExplainRequest, Fault, ListenerFacts, Query, Request, Shape as WireShape, SystemRequest,
-    TargetError, WireRequest, check_json, decode_segments,
+    AdminRequest, Decoded, ExplainFor, ExplainRequest, Fault, ListenerFacts, Query, Request, Shape as WireShape,
+    SystemRequest, TargetError, WireRequest, check_json, decode_segments,
 };
 
 const MAX_LIMIT: usize = 1000;
@@ -187,7 +187,16 @@ fn explain(query: &mut Query<'_>) -> Result<AdminRequest, Fault> {
         return Ok(AdminRequest::Explain(ExplainRequest::Request(id)));
     }
     let name = take("name").ok_or(Fault::malformed("give name or request"))?;
-    let (wire, operation, principal) = (take("wire"), take("operation"), take("as"));
+    let (wire, operation, group, folder) = (take("wire"), take("operation"), take("group"), take("folder"));
+    // one parameter each, because none may come twice; neither a group nor a folder can hold a comma
+    let list = |text: Option<String>| -> Vec<String> {
+        text.iter().flat_map(|text| text.split(',')).map(str::to_owned).collect()
+    };
+    let principal = match take("as") {
+        Some(id) => Some(ExplainFor { id, groups: list(group), folders: list(folder) }),
+        None if group.is_none() && folder.is_none() => None,
+        None => return Err(Fault::malformed("group and folder describe the principal that `as` names")),
+    };
     Ok(AdminRequest::Explain(ExplainRequest::Name { wire, name, operation, principal }))
 }
 
@@ -270,4 +279,26 @@ fn cursor(query: &mut Query<'_>, facts: &ListenerFacts) -> Result<Option<Box<str
 
 fn malformed(error: TargetError) -> Fault {
     Fault::malformed(error.detail())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(query: &str) -> Result<Option<ExplainFor>, Fault> {
+        match explain(&mut Query::parse(Some(query)).unwrap())? {
+            AdminRequest::Explain(ExplainRequest::Name { principal, .. }) => Ok(principal),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_principal_is_described_with_its_groups_and_folders() {
+        let principal = asked("name=a&as=ci&group=apps,ops&folder=apps/ci").unwrap().unwrap();
+        assert_eq!((principal.id.as_str(), principal.groups.len()), ("ci", 2));
+        assert_eq!(principal.folders, ["apps/ci"]);
+        assert!(asked("name=a&as=ci").unwrap().unwrap().groups.is_empty());
+        assert!(asked("name=a").unwrap().is_none());
+        assert_eq!(asked("name=a&group=apps").unwrap_err().kind, ErrorKind::Malformed, "of nobody");
+    }
 }

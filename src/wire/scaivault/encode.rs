@@ -142,7 +142,9 @@ fn secret(shape: &Shape, outcome: Outcome, reveal: Reveal<'_>) -> WireResponse {
             json(StatusCode::OK, &NamesOut { path, names: &names, next_cursor })
         }
         (Outcome::Written(info, _), Shape::Written(path)) => {
-            json(StatusCode::OK, &WrittenOut { path, version: info.version, created_at: info.created_at.rfc3339() })
+            // the first version is a new secret
+            let status = if info.version == 1 { StatusCode::CREATED } else { StatusCode::OK };
+            json(status, &WrittenOut { path, version: info.version, created_at: info.created_at.rfc3339() })
         }
         (Outcome::Done | Outcome::Written(..), _) => WireResponse::new(StatusCode::NO_CONTENT, JSON, Bytes::new()),
         (Outcome::Record(_) | Outcome::Described(_) | Outcome::Names(_), _) => {

@@ -3,8 +3,8 @@
 mod decode;
 mod encode;
 
-use super::{Answer, Decoded, Fault, Frontend, ListenerFacts, Reveal, WireRequest, WireResponse};
-use crate::secret::WireKind;
+use super::{Answer, Decoded, Fault, Frontend, ListenerFacts, Named, Reveal, WireRequest, WireResponse};
+use crate::secret::{Action, WireKind};
 
 /// The server role; there is no client role of its own (another proxy is reached over the vault wire).
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,6 +32,11 @@ impl Frontend for ScaivaultFrontend {
 
     fn decode<'r>(&self, request: &WireRequest<'r>, facts: &ListenerFacts) -> Result<Decoded<'r>, Fault> {
         decode::decode(request, facts)
+    }
+
+    fn named(&self, text: &str, _action: Action, _facts: &ListenerFacts) -> Result<Named, &'static str> {
+        let name = text.strip_prefix("/v1/secrets/").unwrap_or(text).to_owned();
+        Ok(Named { name, is_passed: false })
     }
 
     fn encode(&self, shape: &super::Shape, answer: Answer<'_>, reveal: Reveal<'_>) -> WireResponse {

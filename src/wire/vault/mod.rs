@@ -11,6 +11,7 @@ mod encode;
 mod fault;
 mod kv;
 mod login;
+mod named;
 mod schema;
 mod session;
 mod system;
@@ -19,8 +20,8 @@ mod system_answer;
 pub use backend::{VaultBackend, VaultSettings};
 pub use login::{AuthMethod, CredentialSource};
 
-use super::{Answer, Decoded, Fault, Frontend, ListenerFacts, Reveal, WireRequest, WireResponse};
-use crate::secret::WireKind;
+use super::{Answer, Decoded, Fault, Frontend, ListenerFacts, Named, Reveal, WireRequest, WireResponse};
+use crate::secret::{Action, WireKind};
 
 /// The server role.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,6 +59,10 @@ impl Frontend for VaultFrontend {
 
     fn decode<'r>(&self, request: &WireRequest<'r>, facts: &ListenerFacts) -> Result<Decoded<'r>, Fault> {
         decode::decode(request, facts)
+    }
+
+    fn named(&self, text: &str, action: Action, facts: &ListenerFacts) -> Result<Named, &'static str> {
+        named::named(text, action, facts)
     }
 
     fn encode(&self, shape: &super::Shape, answer: Answer<'_>, reveal: Reveal<'_>) -> WireResponse {

@@ -3,7 +3,7 @@
 
 #![allow(unreachable_pub, reason = "a crate of its own for cargo-fuzz, a private module of the integration tests")]
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, remove_file};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -229,6 +229,8 @@ fn desk() -> &'static Mutex<Desk> {
         let directory = root.join(format!("fuzz-{}", std::process::id()));
         DirBuilder::new().mode(0o700).recursive(true).create(&directory).expect("a directory of our own");
         let socket = directory.join("trail");
+        // what an earlier run with this process id may have left
+        drop(remove_file(&socket));
         let listener = UnixListener::bind(&socket).expect("a socket of our own");
         let kind = SinkKind::Socket { address: format!("unix:{}", socket.display()) };
         let sinks = vec![SinkSettings { kind, required: true }];

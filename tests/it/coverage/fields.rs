@@ -44,7 +44,7 @@ fn a_local_write_is_an_intent_and_an_outcome() {
     let stub = stub();
     let proxy = builder(&stub).start();
     let response = proxy.scaivault_call(ADMIN, "PUT", "/v1/secrets/apps/one", br#"{"data":{"a":"value-of-one"}}"#);
-    assert_eq!(response.status, 200, "{}", response.text());
+    assert_eq!(response.status, 201, "{}", response.text());
     let lines = proxy.audit_of(&response);
     let common = json!({
         "instance": "it", "config_generation": 1, "tenant": "default", "principal": "t/admin", "wire": "scaivault",

@@ -5,7 +5,7 @@ use super::case::{Case, Expected};
 pub(super) fn cases() -> Vec<Case> {
     let two = "apps/cov/two";
     vec![
-        Case::write(("scaivault", "PUT", "/v1/secrets/apps/cov/two", r#"{"data":{"a":1}}"#), "write", two, 200),
+        Case::write(("scaivault", "PUT", "/v1/secrets/apps/cov/two", r#"{"data":{"a":1}}"#), "write", two, 201),
         Case::read(("scaivault", "GET", "/v1/secrets/apps/cov/two", ""), "read", two, 200),
         Case::read(("scaivault", "GET", "/v1/secrets/apps/cov/two?version=9", ""), "read", two, 404),
         Case::read(("scaivault", "GET", "/v1/secrets/apps/cov/two?versions=true", ""), "describe", two, 200),

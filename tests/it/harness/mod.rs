@@ -14,7 +14,7 @@ mod wait;
 
 pub(crate) use client::{Connection, Response, raw, request, try_request};
 pub(crate) use place::Place;
-pub(crate) use proxy::{Proxy, ProxyBuilder};
+pub(crate) use proxy::{Proxy, ProxyBuilder, send_signal};
 pub(crate) use wait::wait_until;
 
 /// The reader's token under [`BASIC`].
@@ -24,15 +24,14 @@ pub(crate) const ADMIN: &str = "admin-token-of-the-harness";
 /// The key of the audit chain under [`BASIC`]: base64 of 32 bytes.
 pub(crate) const AUDIT_KEY: &str = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVowMTIzNDU=\n";
 
-/// A configuration without a backend, the default of [`Proxy::builder`].
-///
-/// The scaivault wire serves the local folders `apps` and `scratch` by their own names, the vault wire as
-/// `secret/apps/…` and `secret/scratch/…` (KV version 2). `t/reader` ([`READER`]) is in `readers` with the folder
-/// `apps/db`, `t/admin` ([`ADMIN`]) in `admins`; what they may do is [`POLICIES`].
-pub(crate) const BASIC: &str = r#"
+/// What the configurations of several suites begin with: a chained trail in `{dir}/audit`, health at `{admin}`, the
+/// scaivault wire, and last the vault wire. The text given goes on inside the vault listener (its `mounts`, its `paths`),
+/// then with the rest of the file.
+macro_rules! config {
+    ($rest:literal) => {
+        concat!(
+            r#"
 version: 1
-store:
-  local: [apps, scratch]
 audit:
   key:
     file: {dir}/audit.key
@@ -47,10 +46,25 @@ listeners:
     address: {scaivault}
   - wire: vault
     address: {vault}
-    mounts:
+"#,
+            $rest
+        )
+    };
+}
+pub(crate) use config;
+
+/// A configuration without a backend, the default of [`Proxy::builder`].
+///
+/// The scaivault wire serves the local folders `apps` and `scratch` by their own names, the vault wire as
+/// `secret/apps/…` and `secret/scratch/…` (KV version 2). `t/reader` ([`READER`]) is in `readers` with the folder
+/// `apps/db`, `t/admin` ([`ADMIN`]) in `admins`; what they may do is [`POLICIES`].
+pub(crate) const BASIC: &str = config!(
+    r#"    mounts:
       secret: {kv: 2}
     paths:
       - {from: "secret/**", to: "**"}
+store:
+  local: [apps, scratch]
 identity:
   tokens:
     - principal: t/reader
@@ -62,7 +76,8 @@ identity:
       file: {dir}/admin.token
 policies:
   - {dir}/policies.cedar
-"#;
+"#
+);
 
 /// The policies of [`BASIC`]: readers read, describe and list their own folders; admins do everything.
 pub(crate) const POLICIES: &str = r#"

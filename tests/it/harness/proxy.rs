@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -72,6 +72,12 @@ impl ProxyBuilder {
         fill(&format!("{{{name}}}"), "", &mut self.ports)
     }
 
+    /// Writes the configuration as [`Self::start`] does, and says where: for verbs that start nothing.
+    pub(crate) fn write_config(&mut self) -> PathBuf {
+        let config = fill(&self.config, &self.place.path().display().to_string(), &mut self.ports);
+        self.place.write("config.yaml", config.as_bytes())
+    }
+
     /// Starts it and waits until `/startupz` says 200.
     ///
     /// # Panics
@@ -85,9 +91,8 @@ impl ProxyBuilder {
 
     /// [`Self::start`] for configurations that may be refused.
     pub(crate) fn try_start(mut self) -> Result<Proxy, Ended> {
-        let config = fill(&self.config, &self.place.path().display().to_string(), &mut self.ports);
+        self.write_config();
         assert!(self.ports.contains_key("admin"), "the configuration has no `admin: {{address: {{admin}}}}`");
-        self.place.write("config.yaml", config.as_bytes());
         let child = spawn(&self.place, &self.env);
         let mut proxy = Proxy { child, ports: self.ports, env: self.env, place: self.place };
         match proxy.wait_for_start() {
@@ -202,9 +207,7 @@ impl Proxy {
 
     /// Sends it a signal by number.
     pub(crate) fn signal(&self, signal: i32) {
-        let command = format!("kill -{signal} {}", self.pid());
-        let done = Command::new("sh").args(["-c", &command]).output().unwrap();
-        assert!(done.status.success(), "{command}: {}", String::from_utf8_lossy(&done.stderr));
+        send_signal(self.pid(), signal);
     }
 
     /// Waits for its end.
@@ -256,6 +259,13 @@ impl Drop for Proxy {
             eprintln!("the end of the proxy's log:\n{}", lines[last..].join("\n"));
         }
     }
+}
+
+/// Sends a process of ours a signal by number.
+pub(crate) fn send_signal(pid: u32, signal: i32) {
+    let command = format!("kill -{signal} {pid}");
+    let done = Command::new("sh").args(["-c", &command]).output().unwrap();
+    assert!(done.status.success(), "{command}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
 fn spawn(place: &Place, env: &[(String, String)]) -> Child {

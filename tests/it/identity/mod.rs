@@ -25,7 +25,7 @@ fn with_secrets(builder: ProxyBuilder) -> Proxy {
     let proxy = builder.start();
     for path in ["apps/ledger/db", "apps/other/db"] {
         let written = proxy.scaivault_call(ADMIN, "PUT", &format!("/v1/secrets/{path}"), br#"{"data":{"a":1}}"#);
-        assert_eq!(written.status, 200, "{}", written.text());
+        assert_eq!(written.status, 201, "{}", written.text());
     }
     proxy
 }

@@ -194,7 +194,7 @@ fn l15_answers_name_no_software() {
 fn l14_denied_and_missing_look_alike_to_who_may_not_list() {
     let proxy = Proxy::builder().start();
     let written = proxy.scaivault_call(ADMIN, "PUT", "/v1/secrets/apps/there", br#"{"data":{"a":1}}"#);
-    assert_eq!(written.status, 200);
+    assert_eq!(written.status, 201);
     let ask = |path: &str| {
         let answer = proxy.vault_call(READER, "GET", path, b"");
         let names: Vec<String> = answer.headers.iter().map(|(name, _)| name.clone()).collect();

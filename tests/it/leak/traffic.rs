@@ -35,7 +35,7 @@ pub(super) fn local(scene: &mut Scene) {
     let text = format!(r#"{{"data":"{VALUE}","metadata":{{"owner":"it"}}}}"#);
     let binary = format!(r#"{{"data":"{}","secret_type":"binary"}}"#, base64_of(VALUE));
     for (method, path, body, status) in [
-        ("PUT", "/v1/secrets/apps/two", object.as_str(), 200),
+        ("PUT", "/v1/secrets/apps/two", object.as_str(), 201),
         ("PUT", "/v1/secrets/apps/two", text.as_str(), 200),
         ("PUT", "/v1/secrets/apps/two", binary.as_str(), 200),
         ("GET", "/v1/secrets/apps/two?version=2", "", 200),

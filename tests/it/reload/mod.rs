@@ -16,7 +16,7 @@ const REJECTED: &str = "scaivault_config_rejected";
 fn started() -> Proxy {
     let proxy = Proxy::builder().start();
     let written = proxy.scaivault_call(ADMIN, "PUT", "/v1/secrets/apps/db/x", br#"{"data":{"a":1}}"#);
-    assert_eq!(written.status, 200, "{}", written.text());
+    assert_eq!(written.status, 201, "{}", written.text());
     proxy
 }
 
@@ -97,7 +97,7 @@ fn mapping_and_backends_change_with_the_configuration() {
     let larger = BASIC.replace("local: [apps, scratch]", "local: [apps, scratch, more]");
     proxy.write_config(&format!("{larger}{}", backends("live")));
     wait_until(SOON, "the backend", || live(&proxy, "/v1/secrets/live/one") == 200);
-    assert_eq!(put(&proxy), 200);
+    assert_eq!(put(&proxy), 201);
     assert_eq!(rejected(&proxy), 0.0);
 
     proxy.write_config(&format!("{larger}{}", backends("moved")));

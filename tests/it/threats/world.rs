@@ -2,7 +2,7 @@
 
 use super::fake::Fake;
 use super::socket::{Line, tell};
-use crate::harness::{Proxy, ProxyBuilder};
+use crate::harness::{Proxy, ProxyBuilder, config};
 
 /// The vault listener most rows go to.
 pub(crate) const DOOR: &str = "vault";
@@ -74,30 +74,8 @@ permit (principal in Group::"writers", action == Action::"write", resource in Fo
 permit (principal in Group::"deleters", action == Action::"delete", resource in Folder::"scratch");
 "#;
 
-const CONFIG: &str = r#"
-version: 1
-server:
-  header_timeout: 2s
-  body_timeout: 2s
-  header_bytes: 32768
-  body_bytes: 131072
-store:
-  local: [scratch]
-audit:
-  key:
-    file: {dir}/audit.key
-  instance: it
-  sinks:
-    - type: file
-      path: {dir}/audit/audit.jsonl
-admin:
-  address: {admin}
-listeners:
-  - wire: scaivault
-    address: {scaivault}
-  - wire: vault
-    address: {vault}
-    mounts:
+const CONFIG: &str = config!(
+    r#"    mounts:
       secret: {kv: 2}
       kv1: {kv: 1}
       logical: {logical: true}
@@ -116,6 +94,13 @@ listeners:
     paths:
       - {from: "secret/**", to: "**"}
 namespaces: [team/a]
+server:
+  header_timeout: 2s
+  body_timeout: 2s
+  header_bytes: 32768
+  body_bytes: 131072
+store:
+  local: [scratch]
 identity:
   approles:
     - principal: t/role
@@ -146,7 +131,8 @@ backends:
       - {from: "single/*", to: "secret/data/single/*"}
       - {from: "one/**", to: "kv1/**"}
       - {from: "eng/**", to: "logical/**"}
-"#;
+"#
+);
 
 /// A proxy and what stands behind it.
 pub(crate) struct World {

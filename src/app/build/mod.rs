@@ -1,0 +1,81 @@
+//! From a configuration to a snapshot: each part has a file of its own, and they meet here.
+
+mod backend;
+mod identity;
+mod listener;
+mod tenant;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::Ground;
+use crate::config::{Config, Problem};
+use crate::pipeline::Snapshot;
+use crate::secret::SecretPath;
+use crate::wire::frontend;
+
+pub(super) use identity::{Credentials, directory};
+pub(super) use listener::paths;
+pub(super) use tenant::{policies, router};
+
+/// What `dev` adds to a configuration.
+#[derive(Clone, Default)]
+pub struct Extras {
+    /// Permit everything to everybody, and keep what no rule maps locally.
+    pub dev: bool,
+    /// The token that is needed then.
+    pub root_token: Option<Arc<Zeroizing<String>>>,
+    /// A file that holds a bare backend token, for backends that log in with the path given.
+    pub token_file: Option<(SecretPath, PathBuf)>,
+}
+
+/// Builds what requests are decided by. Nothing is connected and nothing spawned.
+///
+/// # Errors
+/// Everything that is wrong, by key path; the ground is as it was then.
+pub fn build(config: &Config, extras: &Extras, ground: &Ground, generation: u64) -> Result<Snapshot, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut tenants = HashMap::new();
+    for settings in &config.tenants {
+        match tenant::state(settings, extras, ground, generation) {
+            Ok(state) => drop(tenants.insert(settings.tenant.clone(), state)),
+            Err(found) => problems.extend(found),
+        }
+    }
+    let mut listeners = Vec::new();
+    for settings in &config.listeners {
+        match listener::state(settings, config, ground) {
+            Ok(state) => listeners.push(state),
+            Err(found) => problems.extend(found),
+        }
+    }
+    let (sessions, clock) = (ground.sessions.clone(), ground.clock.clone());
+    match directory(config, extras, Credentials::Files, sessions, clock) {
+        Ok(directory) if problems.is_empty() => Ok(Snapshot { generation, listeners, directory, tenants }),
+        Ok(_) => Err(problems),
+        Err(found) => {
+            problems.extend(found);
+            Err(problems)
+        }
+    }
+}
+
+/// What `explain` needs of a configuration: tables, policies and principals, without credentials, backends or files other
+/// than policies. It can serve nobody.
+///
+/// # Errors
+/// As [`build`].
+pub fn outline(config: &Config, extras: &Extras, ground: &Ground) -> Result<Snapshot, Vec<Problem>> {
+    let mut tenants = HashMap::new();
+    for settings in &config.tenants {
+        tenants.insert(settings.tenant.clone(), tenant::outline(settings, extras, ground)?);
+    }
+    let served = config.listeners.iter().filter(|settings| frontend(settings.wire).is_some());
+    let listeners: Result<Vec<_>, _> = served.map(|settings| listener::state(settings, config, ground)).collect();
+    let (sessions, clock) = (ground.sessions.clone(), ground.clock.clone());
+    let directory = directory(config, extras, Credentials::MadeUp, sessions, clock)?;
+    Ok(Snapshot { generation: 1, listeners: listeners?, directory, tenants })
+}
