@@ -25,7 +25,7 @@ use scaivault_proxy::clock::{SystemClock, Timestamp};
 use scaivault_proxy::identity::{Method as Way, Principal};
 use scaivault_proxy::mapping::{BackendRules, RouteSpec, Router, RuleSpec, Side, Table};
 use scaivault_proxy::policy::{Context, Policies, Resource};
-use scaivault_proxy::seal::{Barrier, KeyProvider as _, Kind, Place, RandomKey};
+use scaivault_proxy::seal::{Barrier, KeyProvider as _, Place, RandomKey};
 use scaivault_proxy::secret::{
     Action, Folder, Metadata, Mode, Operation, Outcome, Reply, SecretPath, SecretRecord, SecretType, SecretValue,
     Tenant, VersionInfo, VersionState, WireKind,
@@ -134,7 +134,7 @@ fn audit(criterion: &mut Criterion) {
 fn open(criterion: &mut Criterion) {
     let barrier = Barrier::new(&RandomKey.root_key().unwrap(), [1; 16], &Tenant::default_tenant());
     let path = secret_path();
-    let place = Place { kind: Kind::Value, path: &path, version: 1 };
+    let place = Place::Value { path: &path, version: 1 };
     let sealed = barrier.seal(place, Timestamp::from_secs(1), secret().as_bytes()).unwrap();
     criterion.bench_function("seal/open 300 bytes", |bencher| {
         bencher.iter(|| barrier.open(place, black_box(&sealed)).unwrap());
@@ -152,6 +152,8 @@ fn encode(criterion: &mut Criterion) {
         backend: None,
         mode: Some(Mode::Local),
         more: false,
+        age_seconds: None,
+        problems: &[],
     };
     criterion.bench_function("encode/vault KV v2 read", |bencher| {
         bencher.iter_batched(

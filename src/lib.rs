@@ -15,14 +15,18 @@
 //! | [`audit`] | the trail; holds replies back until it has its line |
 //! | [`backend`] | what every remote store's client offers, the one HTTP client |
 //! | [`wire`] | a folder a vendor, both roles inside |
+//! | [`sync`] | copies of remote secrets: made, compared, served, written |
+//! | [`events`] | what happened, to subscribers and webhooks |
 //! | [`pipeline`] | the line |
 //! | [`listener`] | sockets; the only room that speaks pingora |
+//! | [`api`] | the description of our own REST API |
 //! | [`config`] | the file: raw, then compiled with every problem at once |
 //! | [`telemetry`] | logs and metrics |
 //! | [`app`], [`cli`] | put everything together; may import everything |
 //!
 //! A room imports only what its row of `ARCHITECTURE` allows; `tests/it/architecture.rs` checks.
 
+pub mod api;
 pub mod app;
 pub mod audit;
 pub mod backend;
@@ -30,6 +34,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod events;
 pub mod identity;
 pub mod listener;
 pub mod mapping;
@@ -38,5 +43,6 @@ pub mod policy;
 pub mod seal;
 pub mod secret;
 pub mod store;
+pub mod sync;
 pub mod telemetry;
 pub mod wire;

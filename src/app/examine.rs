@@ -10,7 +10,8 @@ use super::run::socket_tls;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{BackendConfig, BackendRule, Config, JwtKeys, PassphraseSource, Problem, SealKey, TenantConfig};
 use crate::identity::Sessions;
-use crate::mapping::{RuleSpec, Side, Table};
+use crate::mapping::{Router, RuleSpec, Side, Table};
+use crate::secret::{Mode, SecretPath};
 
 /// What `check` found.
 #[derive(Debug, Default)]
@@ -42,8 +43,9 @@ pub fn examine(config: &Config) -> Examined {
         }
     }
     for tenant in &config.tenants {
-        if let Err(problems) = router(tenant, &extras) {
-            found.problems.extend(problems);
+        match router(tenant, &extras) {
+            Ok(router) => found.problems.extend(unprefetchable(tenant, &router)),
+            Err(problems) => found.problems.extend(problems),
         }
         match policies(tenant, &extras, 1) {
             Ok(policies) => {
@@ -57,6 +59,23 @@ pub fn examine(config: &Config) -> Examined {
     found.problems.extend(identities(config, &extras));
     missing(config, &mut found);
     found
+}
+
+/// What of `prefetch.paths` nothing would ever copy, by the tenant's own backends: those the API makes come and go. The
+/// router may know these as well, behind the tenant's own.
+pub(super) fn unprefetchable(tenant: &TenantConfig, router: &Router) -> Vec<Problem> {
+    let is_own = |backend: u32| usize::try_from(backend).is_ok_and(|index| index < tenant.backends.len());
+    let why = |path: &SecretPath| {
+        let route = router.resolve(path).filter(|route| route.rule.is_none_or(|rule| is_own(rule.backend)));
+        match route.map(|route| route.mode) {
+            Some(Mode::Sync | Mode::Local) => None,
+            Some(Mode::Proxy) => Some("is always read live: only paths of rules with mode: sync are prefetched"),
+            None => Some("is mapped by no backend's rule: only paths of rules with mode: sync are prefetched"),
+        }
+    };
+    let paths = tenant.prefetch.paths.iter().enumerate();
+    let problem = |at: usize, text: &str| Problem::new(tenant.key_of(&format!("prefetch.paths[{at}]")), None, text);
+    paths.filter_map(|(at, path)| Some(problem(at, why(path)?))).collect()
 }
 
 /// What is wrong with who is who, whatever the credentials are.
@@ -199,6 +218,33 @@ mod tests {
                 "tenants.pay.identity.certificates[0].san",
             ]
         );
+    }
+
+    #[test]
+    fn only_what_is_copied_is_prefetched() {
+        let tenant = "store: {local: [infra]}\nsecrets: {infra/t: {file: t}}\nbackends:\n\
+                      - name: v\n  type: hashicorp-vault\n  \
+                      config: {endpoint: 'https://v', auth_method: token, auth_config_path: infra/t}\n  \
+                      path_mapping: [{from: 'copied/**', to: 'secret/data/**', mode: sync}, \
+                      {from: 'live/**', to: 'secret/data/**'}]\n\
+                      prefetch: {paths: [copied/x, live/x, nowhere/x, infra/x]}\n";
+        let found = examined(&format!("version: 1\nlisteners: [{{wire: vault}}]\n{tenant}"));
+        assert_eq!(keys(&found.problems), ["prefetch.paths[1]", "prefetch.paths[2]"]);
+        let [live, nowhere] = found.problems.as_slice() else { panic!("{:?}", found.problems) };
+        assert!(
+            live.message.contains("read live") && nowhere.message.contains("no backend's rule"),
+            "{live} {nowhere}"
+        );
+        let nested: String = tenant.lines().map(|line| format!("    {line}\n")).collect();
+        let found = examined(&format!("version: 1\nlisteners: [{{wire: vault}}]\ntenants:\n  pay:\n{nested}"));
+        assert_eq!(keys(&found.problems), ["tenants.pay.prefetch.paths[1]", "tenants.pay.prefetch.paths[2]"]);
+        // a rule of a backend the API made is no rule of the file
+        let text = format!("version: 1\nlisteners: [{{wire: vault}}]\n{tenant}");
+        let mut file = compile_text(&text, Path::new("/nowhere")).unwrap().tenants.remove(0);
+        let with_made = router(&file, &Extras::default()).unwrap();
+        file.backends.clear();
+        let found = unprefetchable(&file, &with_made);
+        assert_eq!(keys(&found), ["prefetch.paths[0]", "prefetch.paths[1]", "prefetch.paths[2]"]);
     }
 
     #[test]

@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::app::tend::Tender;
+use super::keeper::{self, Keeper};
+use super::tend::Tender;
 use crate::backend::Backend;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{BackendSettings, Problem, SealConfig, SealKey};
+use crate::config::{BackendSettings, Config, Problem};
 use crate::identity::Sessions;
 use crate::pipeline::Snapshot;
-use crate::seal::{Barrier, EnvKey, FileKey, KeyProvider, RandomKey, Records, RootKey};
-use crate::secret::Tenant;
-use crate::store::{MemoryStore, Store};
+use crate::seal::Records;
+use crate::secret::{BackendId, Tenant};
+use crate::sync::Copies;
 use crate::telemetry::Metrics;
 use crate::wire::Cursors;
 
@@ -36,22 +37,40 @@ pub struct Ground {
     /// Keeps backends' credentials alive.
     pub tender: Tender,
     pub(super) cursors: Cursors,
-    root: RootKey,
-    store: Arc<dyn Store>,
+    keeper: Keeper,
     records: Mutex<HashMap<Tenant, Arc<Records>>>,
     backends: Mutex<Clients>,
     /// Made for a snapshot that is not in use yet. A reload may still be rejected, and must then have changed nothing.
     staged: Mutex<Clients>,
+    /// What is known of copies, by whose they are.
+    copies: Mutex<HashMap<(Tenant, BackendId), Known>>,
 }
 
+/// The routes of a backend, and what is known of the copies made under them.
+type Known = (Vec<u64>, Arc<Copies>);
+
 impl Ground {
-    /// Reads the root key and prepares an empty store.
+    /// Opens the store a configuration names, and every tenant's records.
     ///
     /// # Errors
-    /// What is wrong with the root key, by its key path.
-    pub fn lay(seal: Option<&SealConfig>) -> Result<Self, Problem> {
+    /// What is wrong with the store or its keys, by its key path.
+    pub fn lay(config: &Config) -> Result<Self, Problem> {
+        let ground = Self::on(Keeper::open(config)?)?;
+        let failed = |text: String| Problem::new("store.path", None, text);
+        keeper::wait(ground.admit(config)).map_err(failed)??;
+        Ok(ground)
+    }
+
+    /// A ground that keeps nothing: for explaining a configuration.
+    ///
+    /// # Errors
+    /// When the system's random source fails.
+    pub fn bare() -> Result<Self, Problem> {
+        Self::on(Keeper::in_memory()?)
+    }
+
+    fn on(keeper: Keeper) -> Result<Self, Problem> {
         let failed = |text: String| Problem::new("seal", None, text);
-        let root = root_key(seal).map_err(|error| failed(error.to_string()))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let sessions = Sessions::new(clock.clone()).map_err(|error| failed(error.to_string()))?;
         let mut cursor_key = [0; 32];
@@ -62,28 +81,61 @@ impl Ground {
             sessions: Arc::new(sessions),
             tender: Tender::default(),
             cursors: Cursors::new(&cursor_key),
-            root,
-            store: Arc::new(MemoryStore::default()),
+            keeper,
             records: Mutex::default(),
             backends: Mutex::default(),
             staged: Mutex::default(),
+            copies: Mutex::default(),
         })
     }
 
-    /// The root key's bytes, for deriving the audit key.
-    pub(super) fn root(&self) -> &[u8] {
-        self.root.bytes()
+    pub(super) const fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
+    /// Opens the records of tenants that have none open yet.
+    pub(super) async fn admit(&self, config: &Config) -> Result<(), Problem> {
+        for tenant in &config.tenants {
+            if locked(&self.records).contains_key(&tenant.tenant) {
+                continue;
+            }
+            let records = self.keeper.records(&tenant.tenant).await;
+            let records = records.map_err(|error| Problem::new("store.path", None, error.to_string()))?;
+            locked(&self.records).insert(tenant.tenant.clone(), records);
+        }
+        Ok(())
     }
 
     /// A tenant's records; the same ones for as long as the process lives.
-    pub(super) fn records(&self, tenant: &Tenant) -> Arc<Records> {
-        let mut records = locked(&self.records);
-        let open = || {
-            // a store in memory belongs to this process only, so its id needs no place to be kept
-            let barrier = Barrier::new(&self.root, [0; 16], tenant);
-            Arc::new(Records::new(barrier, self.store.clone()))
-        };
-        records.entry(tenant.clone()).or_insert_with(open).clone()
+    ///
+    /// # Errors
+    /// When the store is a file and [`Self::admit`] has not seen the tenant.
+    pub(super) fn records(&self, tenant: &Tenant) -> Result<Arc<Records>, Problem> {
+        let mut known = locked(&self.records);
+        if let Some(records) = known.get(tenant) {
+            return Ok(records.clone());
+        }
+        let unknown = || Problem::new("store.path", None, format!("the records of tenant {tenant} are not open"));
+        let records = self.keeper.records_now(tenant).ok_or_else(unknown)?;
+        known.insert(tenant.clone(), records.clone());
+        Ok(records)
+    }
+
+    /// The records of tenants whose index nobody fills yet.
+    pub(super) fn unindexed(&self) -> Vec<Arc<Records>> {
+        self.all_records().into_iter().filter(|records| !records.is_indexed()).collect()
+    }
+
+    /// Every tenant's records.
+    pub(super) fn all_records(&self) -> Vec<Arc<Records>> {
+        locked(&self.records).values().cloned().collect()
+    }
+
+    /// What is known of a backend's copies: as before if its routes are the same, else nothing.
+    pub(super) fn copies(&self, tenant: &Tenant, id: &BackendId, routes: &[u64]) -> Arc<Copies> {
+        let kept = locked(&self.copies);
+        let kept = kept.get(&(tenant.clone(), id.clone())).filter(|(known, _)| known == routes);
+        kept.map_or_else(|| Arc::new(Copies::new(routes.len())), |(_, copies)| copies.clone())
     }
 
     /// A backend's client: the one in use, if neither its settings nor the files they name have changed, else a new one.
@@ -124,68 +176,16 @@ impl Ground {
         backends.retain(|_, kept| is_used(kept));
         drop(backends);
         self.tender.keep(used);
+        let replicas = snapshot.tenants.values().flat_map(|tenant| &tenant.backends).filter_map(|b| b.replica.as_ref());
+        let known = replicas.map(|replica| {
+            let routes = replica.rules.iter().map(|rule| rule.route).collect();
+            ((replica.tenant.clone(), replica.id.clone()), (routes, replica.copies.clone()))
+        });
+        *locked(&self.copies) = known.collect();
     }
 }
 
 // Whole entries are put in and taken out: a panic in between leaves none half.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn root_key(seal: Option<&SealConfig>) -> Result<RootKey, crate::seal::SealError> {
-    match seal.map(|seal| &seal.current) {
-        None => RandomKey.root_key(),
-        Some(SealKey::File { path }) => FileKey(path.clone()).root_key(),
-        Some(SealKey::Env { variable }) => EnvKey(variable.clone()).root_key(),
-        Some(SealKey::Passphrase(_) | SealKey::Service { .. }) => {
-            Err(crate::seal::SealError::Key("this provider is not served by this release".to_owned()))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-    use crate::app::{Extras, build};
-    use crate::config::{Config, compile_text};
-
-    fn config(port: u16) -> Config {
-        let text = format!(
-            "version: 1\nlisteners: [{{wire: vault}}]\nsecrets: {{infra/x: {{file: x}}}}\nbackends: [{{name: v, \
-             type: hashicorp-vault, config: {{endpoint: 'http://127.0.0.1:{port}', auth_method: token, \
-             auth_config_path: infra/x}}, path_mapping: [{{from: 'a/**', to: 'secret/data/**'}}]}}]\n"
-        );
-        compile_text(&text, Path::new("/nowhere")).unwrap()
-    }
-
-    fn built(ground: &Ground, port: u16) -> (Snapshot, Arc<dyn Backend>) {
-        let snapshot =
-            build(&config(port), &Extras::default(), ground, 1).map_err(|found| format!("{found:?}")).unwrap();
-        let client = snapshot.tenants[&Tenant::default_tenant()].backends[0].client.clone();
-        (snapshot, client)
-    }
-
-    #[test]
-    fn a_rejected_reload_leaves_the_clients_in_use_alone() {
-        let ground = Ground::lay(None).unwrap();
-        let (snapshot, first) = built(&ground, 1);
-        ground.settle(&snapshot);
-        let (rejected, changed) = built(&ground, 2);
-        drop(rejected);
-        assert!(!Arc::ptr_eq(&first, &changed));
-
-        let (snapshot, again) = built(&ground, 1);
-        assert!(Arc::ptr_eq(&first, &again), "a login was thrown away for a configuration that was never in use");
-        ground.settle(&snapshot);
-        let (snapshot, still) = built(&ground, 1);
-        assert!(Arc::ptr_eq(&first, &still));
-        drop(snapshot);
-
-        let (snapshot, changed) = built(&ground, 2);
-        ground.settle(&snapshot);
-        let (_, kept) = built(&ground, 2);
-        assert!(Arc::ptr_eq(&changed, &kept), "an accepted one is in use from then on");
-    }
 }

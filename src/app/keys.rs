@@ -33,7 +33,7 @@ impl JwksSource for HttpKeys {
 
 async fn load(url: &str, ca: Option<&Path>) -> Result<Vec<u8>, JwksError> {
     let unreachable = |error: BackendError| JwksError::Unreachable(error.to_string());
-    let url = reqwest::Url::parse(url).map_err(|_| JwksError::Unusable("the address is not a URL"))?;
+    let url = url::Url::parse(url).map_err(|_| JwksError::Unusable("the address is not a URL"))?;
     let tls = client_config(ca, None, true).map_err(JwksError::Unreachable)?;
     let client = HttpClient::new(HttpSettings { tls, connect_timeout: CONNECT }).map_err(unreachable)?;
     let request = UpstreamRequest { method: Method::GET, url: &url, headers: HeaderMap::new(), body: None };

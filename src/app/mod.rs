@@ -5,15 +5,21 @@
 //! is the [`Ground`]; what a reload replaces is a snapshot built on it.
 
 mod build;
+mod desk;
 mod examine;
 mod files;
+mod flips;
 mod ground;
+mod hands;
+mod keeper;
 mod keys;
+mod made;
 mod reload;
 mod run;
 mod tend;
 
-pub use build::{Extras, build, outline};
+pub(crate) use build::build;
+pub use build::{Extras, outline};
 pub use examine::{Examined, examine};
 pub use ground::Ground;
 pub use keys::HttpKeys;

@@ -8,89 +8,117 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 
-use super::{Extras, Ground, build};
+use super::desk::Book;
+use super::hands::Hands;
+use super::made::{self, AllMade};
 use crate::audit::Auditor;
-use crate::config::{self, BackendConfig, Config, JwtKeys};
+use crate::config::{self, BackendConfig, Config, JwtKeys, Problem};
+use crate::events::Event;
 use crate::listener::TlsReloader;
-use crate::pipeline::Pipeline;
+use crate::pipeline::Errand;
 
 /// How often files are looked at. A revocation written into the file takes effect within a second.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Watches and reloads.
+/// Watches and reloads, and carries out what the API asks of the configuration.
 pub(super) struct Reloader {
-    pub(super) pipeline: Arc<Pipeline>,
-    pub(super) ground: Arc<Ground>,
+    pub(super) hands: Hands,
     pub(super) auditor: Arc<Auditor>,
     pub(super) tls: Arc<Vec<TlsReloader>>,
-    pub(super) extras: Extras,
     pub(super) source: Option<PathBuf>,
+    pub(super) errands: mpsc::Receiver<Errand>,
 }
 
 impl Reloader {
     /// Runs as long as the process.
-    pub(super) async fn run(self, mut config: Config) {
+    pub(super) async fn run(mut self, mut book: Book) {
         let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
-        let rejected = self.ground.metrics.gauge("scaivault_config_rejected", Vec::new());
+        let rejected = self.hands.ground.metrics.gauge("scaivault_config_rejected", Vec::new());
         rejected.set(0.0);
-        let mut generation = 1;
-        let mut seen = Some(self.look(&config));
+        let mut told = Vec::new();
+        let mut seen = Some(self.look(&book.config));
+        let mut ticks = tokio::time::interval(LOOK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let asked = tokio::select! {
+                // what the API asks must not keep a revocation in the file from being seen
+                biased;
                 asked = hangup.recv() => asked.is_some(),
-                () = tokio::time::sleep(LOOK) => false,
+                _ = ticks.tick() => false,
+                Some(errand) = self.errands.recv() => {
+                    let (command, answer) = errand.open();
+                    match book.aside(&self.hands, command) {
+                        Ok(aside) => drop(tokio::spawn(async move { answer(aside.await) })),
+                        Err(command) => answer(book.carry_out(&self.hands, command).await),
+                    }
+                    continue;
+                }
             };
             if asked {
                 self.auditor.reopen();
             }
-            let now = self.look(&config);
+            let now = self.look(&book.config);
             if !asked && Some(now) == seen {
                 continue;
             }
-            let result = self.reload(&config, generation + 1);
+            let result = self.reload(&book).await;
             // what changed while it was being read is read again
-            let torn = self.look(&config) != now;
+            let torn = self.look(&book.config) != now;
             match result {
-                Ok(next) => {
-                    generation += 1;
-                    config = next;
+                Ok((next, made)) => {
+                    book.generation += 1;
+                    book.config = next;
+                    book.made = made;
                     rejected.set(0.0);
-                    tracing::info!(generation, "configuration reloaded");
+                    told.clear();
+                    tracing::info!(generation = book.generation, "configuration reloaded");
                 }
                 Err(problems) => {
                     rejected.set(1.0);
-                    tracing::error!(%problems, "configuration rejected; the one before stays");
+                    let listed = super::listed(&problems);
+                    tracing::error!(problems = %listed, "configuration rejected; the one before stays");
+                    let pairs: Vec<_> = problems.into_iter().map(|problem| (problem.key, problem.message)).collect();
+                    // a torn read is tried again: the same rejection is told once
+                    if told != pairs {
+                        for tenant in &book.config.tenants {
+                            self.hands.events.emit(Event::rejected(&tenant.tenant, book.generation, &pairs));
+                        }
+                        told = pairs;
+                    }
                 }
             }
-            seen = if torn { None } else { Some(self.look(&config)) };
+            seen = if torn { None } else { Some(self.look(&book.config)) };
         }
     }
 
-    fn reload(&self, old: &Config, generation: u64) -> Result<Config, String> {
+    async fn reload(&self, book: &Book) -> Result<(Config, AllMade), Vec<Problem>> {
         let next = match &self.source {
-            None => old.clone(),
-            Some(path) => config::load(path).map_err(|error| error.to_string())?,
+            None => book.config.clone(),
+            Some(path) => config::load(path).map_err(unread)?,
         };
-        let refused = unchangeable(old, &next);
+        let refused = unchangeable(&book.config, &next);
         if !refused.is_empty() {
-            return Err(format!("cannot change without a restart: {}", refused.join(", ")));
+            let restart = |key: &'static str| Problem::new(key, None, "cannot change without a restart");
+            return Err(refused.into_iter().map(restart).collect());
         }
         let not_built = next.not_built();
         if !not_built.is_empty() {
-            return Err(super::listed(&not_built));
+            return Err(not_built);
         }
-        let snapshot =
-            build(&next, &self.extras, &self.ground, generation).map_err(|problems| super::listed(&problems))?;
-        let staged: Result<Vec<_>, _> = self.tls.iter().map(TlsReloader::stage).collect();
-        let staged = staged.map_err(|error| error.to_string())?;
+        let staged_tls: Result<Vec<_>, _> = self.tls.iter().map(TlsReloader::stage).collect();
+        let staged_tls = staged_tls.map_err(|error| vec![Problem::new("listeners", None, error.to_string())])?;
+        self.hands.ground.admit(&next).await.map_err(|problem| vec![problem])?;
+        let made = made::load_more(&next, &self.hands.ground, book.made.clone())?;
+        let staged = self.hands.stage(&next, &made, book.generation + 1).await?;
         // from here on nothing can fail
-        for (tls, staged) in self.tls.iter().zip(staged) {
+        for (tls, staged) in self.tls.iter().zip(staged_tls) {
             tls.commit(staged);
         }
-        self.ground.settle(&snapshot);
-        self.pipeline.replace(snapshot);
-        Ok(next)
+        self.hands.commit(staged).await;
+        Ok((next, made))
     }
 
     /// A fingerprint of the configuration and every file it names: identity, size and time of each.
@@ -100,6 +128,13 @@ impl Reloader {
             stamp(&path).hash(&mut hasher);
         }
         hasher.finish()
+    }
+}
+
+fn unread(error: config::ConfigError) -> Vec<Problem> {
+    match error {
+        config::ConfigError::Invalid { problems, .. } => problems,
+        other => vec![Problem::new("(document)", None, other.to_string())],
     }
 }
 
@@ -143,6 +178,7 @@ fn named(config: &Config) -> Vec<PathBuf> {
     }
     for tenant in &config.tenants {
         files.extend(tenant.policies.iter().cloned());
+        files.extend(tenant.webhooks.iter().filter_map(|hook| hook.ca_path.clone()));
         files.extend(tenant.identity.tokens.iter().map(|token| token.file.clone()));
         files.extend(tenant.identity.approles.iter().flat_map(|role| role.secret_id_files.iter().cloned()));
         for jwt in &tenant.identity.jwt {

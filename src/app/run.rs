@@ -7,18 +7,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use metrics::Label;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
 use pingora_core::services::listening::Service as DataService;
 use thiserror::Error;
+use tokio::sync::mpsc;
 
-use super::{Extras, Ground, build, files, listed, reload};
+use super::build::{build, webhooks};
+use super::desk::Book;
+use super::hands::{Hands, index, replicas};
+use super::made::{self, AllMade};
+use super::{Extras, Ground, files, listed, reload};
 use crate::audit::{AuditKey, AuditSettings, Auditor};
 use crate::config::{self, Address, Config, ListenerAuth, ListenerConfig, Problem};
+use crate::events::{self, Bus, BusSettings, Patience};
 use crate::listener::admin::Admin;
 use crate::listener::{Caps, Drain, Endpoint, Gateway, Service, ShutdownHook, TlsFiles, TlsReloader};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Desk, Errand, Pipeline};
 use crate::seal::{RootKey, harden_process, trim_memory};
+use crate::secret::SecretPath;
+use crate::sync::{Engine, Replica};
 use crate::telemetry::Meter;
 
 const AUDIT_BUDGET: Duration = Duration::from_secs(2);
@@ -53,11 +62,11 @@ pub enum AppError {
 
 /// Everything that serves, built and not yet started.
 pub struct Running {
-    pub(super) pipeline: Arc<Pipeline>,
-    pub(super) ground: Arc<Ground>,
-    pub(super) auditor: Arc<Auditor>,
-    pub(super) tls: Arc<Vec<TlsReloader>>,
-    pub(super) extras: Extras,
+    hands: Hands,
+    auditor: Arc<Auditor>,
+    tls: Arc<Vec<TlsReloader>>,
+    errands: mpsc::Receiver<Errand>,
+    made: AllMade,
     admin: Arc<Admin>,
     drain: Drain,
     is_deaf: bool,
@@ -78,21 +87,34 @@ impl Running {
 /// # Errors
 /// Everything that stands in the way, all at once where that is possible.
 pub fn prepare(config: Config, extras: Extras) -> Result<Running, AppError> {
+    // before any key is read
+    for failed in harden_process() {
+        tracing::warn!(setting = failed, "the system did not take a hardening setting");
+    }
     let not_built = config.not_built();
     if !not_built.is_empty() {
         return Err(AppError::Problems(not_built));
     }
-    let ground = Arc::new(Ground::lay(config.seal.as_ref()).map_err(|problem| AppError::Problems(vec![problem]))?);
-    let snapshot = build(&config, &extras, &ground, 1).map_err(AppError::Problems)?;
-    ground.settle(&snapshot);
+    let one = |problem: Problem| AppError::Problems(vec![problem]);
     let tls = tls(&config)?;
     for listener in &config.listeners {
         probe(&listener.key, &listener.address)?;
     }
     probe("admin.address", &Address::Tcp(config.admin.address))?;
+    let ground = Arc::new(Ground::lay(&config).map_err(one)?);
+    let made = made::load(&config, &ground).map_err(AppError::Problems)?;
+    let snapshot = build(&config, &made, &extras, &ground, 1).map_err(AppError::Problems)?;
+    let hooks = webhooks(&config, &extras, &ground).map_err(AppError::Problems)?;
+    ground.settle(&snapshot);
     let auditor = Auditor::start(audit_settings(&config, &ground)?, ground.clock.clone())?;
+    let events = bus(&config, &ground);
+    events.keep(hooks);
+    let engine = Engine::new(ground.clock.clone(), auditor.clone(), events.clone(), ground.metrics.clone());
+    engine.keep(replicas(&snapshot));
+    let (desk, errands) = Desk::new();
     let meter = Meter::new(ground.metrics.clone());
-    let pipeline = Arc::new(Pipeline::new(snapshot, auditor.clone(), ground.clock.clone(), meter));
+    let parts = (engine.clone(), desk, events.clone());
+    let pipeline = Arc::new(Pipeline::new(snapshot, auditor.clone(), ground.clock.clone(), meter, parts));
     let drain = Drain::default();
     let admin = Arc::new(Admin {
         metrics: ground.metrics.clone(),
@@ -102,7 +124,9 @@ pub fn prepare(config: Config, extras: Extras) -> Result<Running, AppError> {
         started: AtomicBool::new(false),
     });
     let service = service(&config, &pipeline, &admin, &drain, &ground, &tls)?;
-    Ok(Running { pipeline, ground, auditor, tls: Arc::new(tls), extras, admin, drain, is_deaf: false, config, service })
+    let hands = Hands { pipeline, ground, engine, events, extras };
+    let tls = Arc::new(tls);
+    Ok(Running { hands, auditor, tls, errands, made, admin, drain, is_deaf: false, config, service })
 }
 
 /// Serves until SIGTERM or SIGINT, drained. `source` is the file to read again on SIGHUP or change.
@@ -110,37 +134,87 @@ pub fn prepare(config: Config, extras: Extras) -> Result<Running, AppError> {
 /// # Errors
 /// When the background runtime cannot be started.
 pub fn serve(running: Running, source: Option<std::path::PathBuf>) -> Result<(), AppError> {
-    for failed in harden_process() {
-        tracing::warn!(setting = failed, "the system did not take a hardening setting");
-    }
     let background = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("background")
         .enable_all()
         .build()
         .map_err(|error| AppError::System(format!("the background runtime: {error}")))?;
-    let Running { pipeline, ground, auditor, tls, extras, admin, drain, is_deaf, config, service } = running;
-    let upkeep = ground.metrics.clone();
+    let Running { hands, auditor, tls, errands, made, admin, drain, is_deaf, config, service } = running;
+    let upkeep = hands.ground.metrics.clone();
     background.spawn(async move {
         loop {
             tokio::time::sleep(Duration::from_secs(5)).await;
             upkeep.tidy();
         }
     });
-    let reloader = reload::Reloader { pipeline, ground, auditor: auditor.clone(), tls, extras, source };
-    background.spawn(reloader.run(config.clone()));
+    let engine = hands.engine.clone();
+    hands.events.attach(background.handle().clone());
+    background.spawn(wake(hands.clone(), admin.clone(), prefetched(&config, &hands)));
+    let reloader = reload::Reloader { hands, auditor: auditor.clone(), tls, source, errands };
+    background.spawn(reloader.run(Book { config: config.clone(), made, generation: 1 }));
     let hook = ShutdownHook { drain, grace: config.server.drain, is_deaf };
     let mut server = Server::new_with_opt_and_conf(None, server_conf());
     server.add_service(service);
     server.bootstrap();
-    admin.started.store(true, Ordering::Relaxed);
     trim_memory();
     tracing::info!(listeners = config.listeners.len(), admin = %config.admin.address, "serving");
     server.run(RunArgs { shutdown_signal: Box::new(hook) });
+    background.block_on(engine.stop());
     background.shutdown_timeout(Duration::from_secs(1));
     remove_sockets(&config);
     auditor.stop();
     Ok(())
+}
+
+/// Fills the indexes, then lets the engine run, and says that everything is up once what was to be prefetched is there.
+async fn wake(hands: Hands, admin: Arc<Admin>, prefetched: (Vec<(Arc<Replica>, SecretPath)>, Duration)) {
+    let ground = hands.ground.clone();
+    let filled = tokio::task::spawn_blocking(move || ground.all_records().iter().for_each(|records| index(records)));
+    let (waited_for, patience) = prefetched;
+    if waited_for.is_empty() {
+        admin.started.store(true, Ordering::Relaxed);
+    }
+    drop(filled.await);
+    if let Some(keyring) = hands.ground.keeper().keyring() {
+        for records in hands.ground.all_records() {
+            if let Err(error) = keyring.finish_rotation(&records).await {
+                tracing::error!(%error, "an interrupted rotation could not be finished");
+            }
+        }
+    }
+    hands.engine.attach(tokio::runtime::Handle::current());
+    let is_there = |(replica, path): &(Arc<Replica>, SecretPath)| {
+        replica.records.stored(path).is_some_and(|stored| stored.copy.is_some())
+    };
+    let all_there = async {
+        while !waited_for.iter().all(is_there) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    if tokio::time::timeout(patience, all_there).await.is_err() {
+        tracing::warn!("not everything of prefetch.paths could be read within prefetch.deadline");
+    }
+    admin.started.store(true, Ordering::Relaxed);
+}
+
+/// What is waited for before the process says that it has started, and how long.
+fn prefetched(config: &Config, hands: &Hands) -> (Vec<(Arc<Replica>, SecretPath)>, Duration) {
+    let snapshot = hands.pipeline.current();
+    let replicas = replicas(&snapshot);
+    let paths = replicas.iter().flat_map(|replica| replica.prefetch.iter().map(|path| (replica.clone(), path.clone())));
+    let patience = config.tenants.iter().map(|tenant| tenant.prefetch.deadline).max().unwrap_or_default();
+    (paths.collect(), patience)
+}
+
+fn bus(config: &Config, ground: &Ground) -> Bus {
+    let metrics = ground.metrics.clone();
+    let count: events::Count = Arc::new(move |tenant, what, number| {
+        let labels = vec![Label::new("tenant", tenant.as_str().to_owned()), Label::new("outcome", what.label())];
+        metrics.counter("scaivault_events_total", labels).increment(number);
+    });
+    let instance = config.audit.instance.clone().unwrap_or_else(host_name);
+    Bus::with(ground.clock.clone(), BusSettings { instance, count, patience: Patience::default() })
 }
 
 fn server_conf() -> ServerConf {
@@ -155,7 +229,7 @@ fn server_conf() -> ServerConf {
 
 fn audit_settings(config: &Config, ground: &Ground) -> Result<AuditSettings, AppError> {
     let key = match &config.audit.key {
-        None => AuditKey::derive(ground.root()),
+        None => ground.keeper().audit_key(config).map_err(|problem| AppError::Problems(vec![problem]))?,
         Some(path) => audit_key(path).map_err(|problem| AppError::Problems(vec![problem]))?,
     };
     let sinks = config.audit.sinks.iter().map(|sink| crate::audit::SinkSettings {

@@ -1,40 +1,68 @@
 //! The one HTTP client: no redirects, no proxies from the environment, no compression, bounded answers.
+//!
+//! A pool of connections and nothing around it. INVARIANT: a failure says whether the request may have got through; only a
+//! connection that was not made is certain to have carried nothing.
 
+mod connect;
+
+use std::error::Error;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, RETRY_AFTER, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use reqwest::redirect::Policy;
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Body as _, Incoming};
+use hyper_util::client::legacy::{self, Client};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use url::Url;
 
+use self::connect::Connector;
 use super::BackendError;
 use super::tls::TlsClient;
 
 /// Largest answer taken: a value of 1 MiB in JSON with escapes, twice over.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
 const MAX_RETRY_AFTER: u64 = 300;
+/// Of an answer's headers over HTTP/2.
+const MAX_HEADERS: u32 = 65_536;
+const IDLE_LONGEST: Duration = Duration::from_secs(60);
+const IDLE_CONNECTIONS: usize = 256;
+const NO_CONNECTION: BackendError =
+    BackendError::Unavailable("no connection (refused, unknown host, or its certificate was not accepted)");
 
 /// How a backend is reached.
 pub struct HttpSettings {
     /// Trust, identity, verification.
     pub tls: TlsClient,
-    /// Deadline of a connection attempt.
+    /// Deadline of a connection attempt, name resolution and handshake included.
     pub connect_timeout: Duration,
 }
 
 /// A pooled client of one backend. Connections are never shared with another one: its TLS identity is its own.
-pub struct HttpClient(reqwest::Client);
+pub struct HttpClient {
+    client: Client<Connector, Full<Bytes>>,
+    calls: AtomicU64,
+}
 
 /// A request to a backend, built from neutral types only.
-pub struct UpstreamRequest<'a> {
+pub struct UpstreamRequest<'a, T = Url> {
     /// Method.
     pub method: Method,
-    /// Absolute.
-    pub url: &'a reqwest::Url,
-    /// Exactly these.
+    /// Absolute: a [`Uri`] made of parsed parts where requests are many, a [`Url`] where they are few.
+    pub url: &'a T,
+    /// These, and those that say who asks and that the answer is wanted as it is.
     pub headers: HeaderMap,
     /// Body.
     pub body: Option<Bytes>,
+}
+
+/// Where a request can be sent: a [`Uri`] or a [`Url`].
+pub trait Destination {
+    /// The absolute URI; `None` if nothing can be sent there.
+    fn uri(&self) -> Option<Uri>;
 }
 
 /// A whole answer.
@@ -49,86 +77,178 @@ pub struct Answer {
 }
 
 impl HttpClient {
-    /// Builds a client; it connects when first used.
+    /// Builds a client; it connects when first used. HTTP/2 is spoken only where `tls` offers it and the other side takes
+    /// it; else it is HTTP/1.1.
     ///
     /// # Errors
-    /// When the TLS settings are unusable.
+    /// None any more: TLS settings that exist are usable.
     pub fn new(settings: HttpSettings) -> Result<Self, BackendError> {
         let TlsClient(tls) = settings.tls;
-        reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .referer(false)
-            .tcp_nodelay(true)
-            .tcp_keepalive(Duration::from_secs(30))
-            .connect_timeout(settings.connect_timeout)
-            .pool_idle_timeout(Duration::from_secs(60))
-            .pool_max_idle_per_host(256)
-            .http2_max_header_list_size(65_536)
-            .build()
-            .map(Self)
-            .map_err(|_| BackendError::Unavailable("the HTTP client could not be built"))
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_LONGEST)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .http2_max_header_list_size(MAX_HEADERS)
+            .build(Connector::new(tls, settings.connect_timeout));
+        Ok(Self { client, calls: AtomicU64::new(0) })
+    }
+
+    /// How many requests were begun since the client was built.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
     }
 
     /// Sends one request and reads the whole answer.
     ///
     /// # Errors
     /// When there is none, it is a redirect, compressed or larger than 4 MiB. Statuses are the caller's business.
-    pub async fn send(&self, request: UpstreamRequest<'_>) -> Result<Answer, BackendError> {
-        let mut headers = request.headers;
-        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("scaivault-proxy/", env!("CARGO_PKG_VERSION"))));
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        let mut builder = self.0.request(request.method, request.url.clone()).headers(headers);
-        if let Some(body) = request.body {
-            builder = builder.body(body);
+    pub async fn send<T: Destination>(&self, request: UpstreamRequest<'_, T>) -> Result<Answer, BackendError> {
+        self.exchange(request.prepared()).await.map_err(|failure| failure.error)
+    }
+
+    /// As [`Self::send`], for a request that changes something.
+    ///
+    /// # Errors
+    /// [`BackendError::Unknown`] when the other side may have acted on it and there is no answer; any other error says
+    /// that it did not.
+    pub async fn send_once<T: Destination>(&self, request: UpstreamRequest<'_, T>) -> Result<Answer, BackendError> {
+        self.exchange(request.prepared()).await.map_err(|failure| match failure.error {
+            error if !failure.reached => error,
+            BackendError::Unavailable(text) | BackendError::Unusable(text) => BackendError::Unknown(text),
+            _ => BackendError::Unknown("no answer within the deadline"),
+        })
+    }
+
+    async fn exchange(&self, request: Option<Request<Full<Bytes>>>) -> Result<Answer, Failure> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let Some(request) = request else { return Err(Failure::unsent(NO_CONNECTION)) };
+        let response = self.client.request(request).await.map_err(|error| Failure::of(&error))?;
+        let (head, body) = response.into_parts();
+        if head.status.is_redirection() {
+            // whoever sends elsewhere has not done it
+            return Err(Failure::unsent(BackendError::Unusable("a redirect")));
         }
-        let mut response = builder.send().await.map_err(|error| classify(&error))?;
-        let status = response.status();
-        if status.is_redirection() {
-            return Err(BackendError::Unusable("a redirect"));
+        if head.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+            return Err(Failure::after("a compressed body"));
         }
-        if response.headers().get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
-            return Err(BackendError::Unusable("a compressed body"));
-        }
-        if response.content_length().is_some_and(|length| length > MAX_ANSWER as u64) {
-            return Err(BackendError::Unusable("a body larger than 4 MiB"));
-        }
-        let first = response.chunk().await.map_err(|error| classify(&error))?;
-        let body = match first {
-            None => Bytes::new(),
-            Some(first) => whole(&mut response, first).await?,
-        };
-        let headers = std::mem::take(response.headers_mut());
-        Ok(Answer { status, headers, body })
+        let body = whole(body).await?;
+        Ok(Answer { status: head.status, headers: head.headers, body })
     }
 }
 
-/// Most answers are one chunk and are not copied.
-async fn whole(response: &mut reqwest::Response, first: Bytes) -> Result<Bytes, BackendError> {
-    let Some(second) = response.chunk().await.map_err(|error| classify(&error))? else { return Ok(first) };
-    let mut all = BytesMut::from(first.as_ref());
-    all.extend_from_slice(&second);
-    while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
-        if all.len() + chunk.len() > MAX_ANSWER {
-            return Err(BackendError::Unusable("a body larger than 4 MiB"));
+impl<T: Destination> UpstreamRequest<'_, T> {
+    /// As it is sent; `None` if it cannot be.
+    fn prepared(self) -> Option<Request<Full<Bytes>>> {
+        let Self { method, url, mut headers, body } = self;
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("scaivault-proxy/", env!("CARGO_PKG_VERSION"))));
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+        let mut request = Request::new(Full::new(body.unwrap_or_default()));
+        *request.method_mut() = method;
+        *request.uri_mut() = url.uri()?;
+        *request.headers_mut() = headers;
+        Some(request)
+    }
+}
+
+impl Destination for Uri {
+    fn uri(&self) -> Option<Uri> {
+        (self.scheme().is_some() && self.authority().is_some()).then(|| self.clone())
+    }
+}
+
+impl Destination for Url {
+    fn uri(&self) -> Option<Uri> {
+        if matches!(self.scheme(), "http" | "https") { self.as_str().parse().ok() } else { None }
+    }
+}
+
+/// An exchange without an answer, and whether the request may have got through.
+struct Failure {
+    reached: bool,
+    error: BackendError,
+}
+
+impl Failure {
+    /// The other side surely did nothing.
+    const fn unsent(error: BackendError) -> Self {
+        Self { reached: false, error }
+    }
+
+    /// An answer came, and it cannot be used.
+    const fn after(what: &'static str) -> Self {
+        Self { reached: true, error: BackendError::Unusable(what) }
+    }
+
+    /// Only without a connection is it certain that nothing got through.
+    fn of(error: &legacy::Error) -> Self {
+        let reached = !error.is_connect();
+        let error = if is_timeout(error) {
+            BackendError::Timeout
+        } else if reached {
+            BackendError::Unavailable("the connection broke")
+        } else {
+            NO_CONNECTION
+        };
+        Self { reached, error }
+    }
+
+    /// The answer began and did not end.
+    fn cut(error: &hyper::Error) -> Self {
+        let error =
+            if is_timeout(error) { BackendError::Timeout } else { BackendError::Unavailable("the answer broke off") };
+        Self { reached: true, error }
+    }
+}
+
+/// Whether a deadline, ours or the system's, is at the bottom of it.
+fn is_timeout(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+            return true;
         }
-        all.extend_from_slice(&chunk);
+        next = error.source();
+    }
+    false
+}
+
+/// Most answers are one chunk and are not copied; of the rest, those that say their length are copied once.
+async fn whole(mut body: Incoming) -> Result<Bytes, Failure> {
+    const TOO_LARGE: &str = "a body larger than 4 MiB";
+    let told = body.size_hint().exact().unwrap_or(0);
+    if told > MAX_ANSWER as u64 {
+        return Err(Failure::after(TOO_LARGE));
+    }
+    let Some(first) = chunk(&mut body).await? else { return Ok(Bytes::new()) };
+    if body.is_end_stream() {
+        return Ok(first);
+    }
+    let Some(second) = chunk(&mut body).await? else { return Ok(first) };
+    let told = usize::try_from(told).unwrap_or(0);
+    let mut all = BytesMut::with_capacity(told.max(first.len() + second.len()));
+    all.extend_from_slice(&first);
+    let mut next = Some(second);
+    while let Some(part) = next {
+        if all.len() + part.len() > MAX_ANSWER {
+            return Err(Failure::after(TOO_LARGE));
+        }
+        all.extend_from_slice(&part);
+        next = chunk(&mut body).await?;
     }
     Ok(all.freeze())
 }
 
-fn classify(error: &reqwest::Error) -> BackendError {
-    if error.is_timeout() {
-        BackendError::Timeout
-    } else if error.is_connect() {
-        BackendError::Unavailable("no connection (refused, unknown host, or its certificate was not accepted)")
-    } else if error.is_decode() || error.is_body() {
-        BackendError::Unavailable("the answer broke off")
-    } else {
-        BackendError::Unavailable("the connection broke")
+/// The next bytes of a body. Trailers are nothing to us.
+async fn chunk(body: &mut Incoming) -> Result<Option<Bytes>, Failure> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Failure::cut(&error))?;
+        if let Ok(data) = frame.into_data() {
+            return Ok(Some(data));
+        }
     }
+    Ok(None)
 }
 
 impl Answer {
@@ -139,3 +259,6 @@ impl Answer {
         text.trim().parse::<u64>().ok().map(|seconds| seconds.min(MAX_RETRY_AFTER))
     }
 }
+
+#[cfg(test)]
+mod tests;

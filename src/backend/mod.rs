@@ -1,19 +1,22 @@
 //! Remote stores, client side: what every vendor's client offers, the one HTTP client they share, and how a call survives
 //! a bad day (deadlines, a retry budget, a breaker). Vendors live with their wire; this room knows none of them.
 
+mod error;
 mod http;
 mod resilient;
 mod tls;
 
 use async_trait::async_trait;
-use thiserror::Error;
 
+pub use self::error::BackendError;
 pub use self::http::{Answer, HttpClient, HttpSettings, UpstreamRequest};
 pub use resilient::{Attempt, Resilience};
 pub use tls::{TlsClient, client_config};
 
-use crate::error::ErrorKind;
-use crate::secret::{Dialect, NativeReply, PassCall, RemoteName, Reply, VersionSelector};
+use crate::secret::{
+    Dialect, Metadata, NativeReply, Outcome, PassCall, RemoteName, Reply, SecretType, SecretValue, VersionSelector,
+    VersionSet,
+};
 
 /// What a call is about, on the backend's side.
 #[derive(Clone, Copy, Debug)]
@@ -26,71 +29,54 @@ pub struct Ask<'a> {
     pub dialect: Dialect,
     /// Sent along, so that both sides' logs meet.
     pub request_id: &'a str,
+    /// On whose behalf a call is passed on; `None` where nobody's leases can be concerned.
+    pub principal: Option<Asker<'a>>,
 }
 
-/// Why a backend gave no answer that could be passed on. Never holds the backend's own words: they may hold anything.
-#[derive(Clone, Debug, Error)]
-pub enum BackendError {
-    /// No connection, or it broke. The text is ours.
-    #[error("{0}")]
-    Unavailable(&'static str),
-    /// The backend answered with a status that says it cannot serve.
-    #[error("answered {0}")]
-    Failing(u16),
-    /// Too many calls; not before so many seconds.
-    #[error("too many calls")]
-    RateLimited(Option<u64>),
-    /// The backend does not let our own credential do this.
-    #[error("our credential is not allowed to do this")]
-    Denied,
-    /// The backend refused the request for another reason.
-    #[error("refused the request with {0}")]
-    Rejected(u16),
-    /// Nothing came back in time.
-    #[error("no answer within the deadline")]
-    Timeout,
-    /// We could not log in.
-    #[error("not logged in: {0}")]
-    Login(&'static str),
-    /// The answer was not one we accept: too large, compressed, cut, a redirect, or not of the expected form.
-    #[error("unusable answer: {0}")]
-    Unusable(&'static str),
-    /// The backend does not offer this operation.
-    #[error("not offered by this backend")]
-    Unsupported,
+/// Who asks for a call to be passed on. What a backend lends belongs to whoever asked for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    /// The principal's name in its tenant, the same at every login of it. Compared only, never logged or sent.
+    pub id: &'a str,
+    /// The wire name of the call: how the client spells what `remote` is on the other side.
+    pub name: &'a str,
 }
 
-impl BackendError {
-    /// What a client is told.
-    #[must_use]
-    pub const fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Unavailable(_) | Self::Failing(_) | Self::Login(_) => ErrorKind::UpstreamUnavailable,
-            Self::RateLimited(_) => ErrorKind::RateLimited,
-            Self::Denied | Self::Rejected(_) | Self::Unusable(_) => ErrorKind::UpstreamRejected,
-            Self::Timeout => ErrorKind::Timeout,
-            Self::Unsupported => ErrorKind::Unsupported,
-        }
-    }
+/// What a backend can do at its best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// A write can name the version it replaces, and the backend checks that itself.
+    pub conditional_writes: bool,
+    /// Versions are integers, and those before the current one can be read.
+    pub versions: bool,
+    /// Metadata and versions can be had without the value.
+    pub describe: bool,
+    /// A delete can be undone.
+    pub soft_delete: bool,
+}
 
-    /// Seconds after which a retry makes sense, if known.
-    #[must_use]
-    pub const fn retry_after(&self) -> Option<u64> {
-        match self {
-            Self::RateLimited(after) => *after,
-            _ => None,
-        }
-    }
-
-    /// Whether the same call may be sent again, if it is one that can be repeated at all.
-    const fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Failing(502..=504))
-    }
-
-    /// Whether it says something about the backend's health.
-    const fn is_failure(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Failing(_) | Self::Timeout | Self::Login(_))
-    }
+/// A change of a remote secret.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// A new version.
+    Put {
+        /// The bytes.
+        value: &'a SecretValue,
+        /// How to understand them.
+        secret_type: SecretType,
+        /// The version that must be the newest one at that moment, readable or not; `Some(0)`: there must be none.
+        expected: Option<u64>,
+    },
+    /// Replaces the custom metadata.
+    Metadata(&'a Metadata),
+    /// Deletes versions so that they can be restored.
+    Delete(&'a VersionSet),
+    /// Restores deleted versions.
+    Undelete(&'a VersionSet),
+    /// Destroys versions for good.
+    Destroy(&'a VersionSet),
+    /// Removes the secret with all its versions.
+    Purge,
 }
 
 /// The names directly in a remote folder; folders end in `/`.
@@ -106,13 +92,17 @@ pub struct Listed {
 /// `Outcome::NotFound` is never a doubt: it is given only when the backend said so about this very name.
 #[async_trait]
 pub trait Backend: Send + Sync {
-    /// Called for a read after policy and audit admitted it.
+    /// What it can do at its best; a name of an engine that can do less answers `Unsupported`.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Called for a read after policy and audit admitted it, and by sync. With [`Dialect::Neutral`] the value's bytes are
+    /// those the backend holds, and version, custom metadata and times are complete.
     ///
     /// # Errors
     /// When there is no answer to pass on.
     async fn read(&self, ask: Ask<'_>, version: &VersionSelector) -> Result<Reply, BackendError>;
 
-    /// Called for metadata and the list of versions.
+    /// Called for metadata and the list of versions. With [`Dialect::Neutral`] every version the backend knows is there.
     ///
     /// # Errors
     /// As [`Self::read`].
@@ -130,6 +120,15 @@ pub trait Backend: Send + Sync {
     /// As [`Self::read`].
     async fn list(&self, ask: Ask<'_>) -> Result<Listed, BackendError>;
 
+    /// Called for a write after its durable intent. It is sent once; only a request that the backend answered by not
+    /// knowing our token is sent again, under a new one. A `Put` yields `Written` with no metadata, the rest `Done`, or
+    /// `NotFound` if there was nothing to change.
+    ///
+    /// # Errors
+    /// [`BackendError::Unknown`] if it may have happened, [`BackendError::Conflict`] if another version is current; with
+    /// any other error nothing was changed.
+    async fn write(&self, ask: Ask<'_>, change: Change<'_>) -> Result<Outcome, BackendError>;
+
     /// Called for another API of the vendor, already allowed by listener, policy and audit.
     ///
     /// # Errors
@@ -141,6 +140,17 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// What is in the way.
     async fn check(&self) -> Result<(), BackendError>;
+
+    /// Called by `check`: what our credential may do with `ask.remote` (`read`, `list`, `write`), without doing it. A name
+    /// that ends in `/` is a folder: reading and writing is then about a name in it. Listing is about the folder itself,
+    /// or the one a secret lies in.
+    ///
+    /// # Errors
+    /// When that cannot be known.
+    async fn probe(&self, ask: Ask<'_>) -> Result<Vec<(&'static str, bool)>, BackendError>;
+
+    /// How many requests were sent since this was made, logins included.
+    fn calls(&self) -> u64;
 
     /// Runs until dropped: keeps the credential alive. Called once, on the runtime that serves requests.
     async fn tend(&self);

@@ -24,6 +24,9 @@ pub enum Attempt {
     Repeatable,
     /// Anything that might change something.
     Once,
+    /// A write of a secret: once, and it has the whole deadline, because one that is cut short leaves a doubt behind and
+    /// no second try could use the time.
+    Write,
 }
 
 /// Deadlines, budget and breaker of one backend.
@@ -69,7 +72,10 @@ impl Resilience {
         let deadline = self.deadline();
         for nth in 1.. {
             self.admit()?;
-            let until = deadline.min(Instant::now() + self.attempt_timeout);
+            let until = match repeat {
+                Attempt::Write => deadline,
+                Attempt::Repeatable | Attempt::Once => deadline.min(Instant::now() + self.attempt_timeout),
+            };
             let result = timeout_at(until, attempt()).await.unwrap_or(Err(BackendError::Timeout));
             self.learn(&result);
             let Err(error) = &result else { return result };
@@ -172,6 +178,8 @@ mod tests {
     async fn only_what_is_safe_is_repeated() {
         assert_eq!(failing(&resilience(), Attempt::Repeatable, BackendError::Failing(503)).await, 3);
         assert_eq!(failing(&resilience(), Attempt::Once, BackendError::Failing(503)).await, 1);
+        assert_eq!(failing(&resilience(), Attempt::Write, BackendError::Unavailable("gone")).await, 1);
+        assert_eq!(failing(&resilience(), Attempt::Write, BackendError::Unknown("cut")).await, 1);
         assert_eq!(failing(&resilience(), Attempt::Repeatable, BackendError::Denied).await, 1);
         assert_eq!(failing(&resilience(), Attempt::Repeatable, BackendError::Timeout).await, 1);
     }
@@ -206,6 +214,10 @@ mod tests {
         let result: Result<(), _> = resilience.run(Attempt::Repeatable, std::future::pending).await;
         assert!(matches!(result, Err(BackendError::Timeout)));
         assert_eq!(start.elapsed(), Duration::from_secs(2));
+        let start = Instant::now();
+        let result: Result<(), _> = resilience.run(Attempt::Write, std::future::pending).await;
+        assert!(matches!(result, Err(BackendError::Timeout)));
+        assert_eq!(start.elapsed(), Duration::from_secs(5), "a write is not cut short");
     }
 
     #[tokio::test(start_paused = true)]

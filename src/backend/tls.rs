@@ -54,6 +54,9 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
 /// The certificates of a PEM file.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let origin = path.display();
+    if !fs::metadata(path).is_ok_and(|found| found.is_file()) {
+        return Err(format!("{origin}: not a regular file"));
+    }
     let pem = fs::read(path).map_err(|error| format!("{origin}: {error}"))?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match found {

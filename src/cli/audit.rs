@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::stdout::{self, say};
 use super::{Done, Output, print_json};
 use crate::app;
 use crate::audit::{AuditKey, Expected, Filter, Finding, Line, query, verify};
@@ -114,8 +115,8 @@ fn verified(
             &json!({"sound": report.is_sound(), "lines": report.lines, "duplicates": report.duplicates, "findings": findings}),
         )?;
     } else {
-        findings.iter().for_each(|finding| println!("{finding}"));
-        println!(
+        findings.iter().for_each(|finding| say!("{finding}"));
+        say!(
             "{} lines, {} duplicates, {}",
             report.lines,
             report.duplicates,
@@ -138,6 +139,9 @@ fn searched(filter: &Filter, files: &[PathBuf], output: Output) -> Done {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut written = Ok(());
     for path in files {
+        if written.is_err() {
+            break;
+        }
         let found = query(open(path)?, filter, |line| {
             if written.is_ok() {
                 written = print(&mut out, line, output);
@@ -145,12 +149,8 @@ fn searched(filter: &Filter, files: &[PathBuf], output: Output) -> Done {
         });
         found.map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    match written.and_then(|()| out.flush()) {
-        // a reader that has seen enough is no error
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        Err(error) => Err(format!("standard output: {error}").into()),
-        Ok(()) => Ok(ExitCode::SUCCESS),
-    }
+    stdout::note(written.and_then(|()| out.flush()));
+    Ok(ExitCode::SUCCESS)
 }
 
 fn print(out: &mut impl std::io::Write, line: Line, output: Output) -> std::io::Result<()> {

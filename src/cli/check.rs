@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use super::stdout::say;
 use super::{Done, Output, print_json};
 use crate::app::{self, Examined};
 use crate::config::{self, Problem};
@@ -59,8 +60,8 @@ impl Check {
             self.print(&problems, &warnings, &not_built, good);
             match &cases {
                 Ok(0) => {}
-                Ok(count) => println!("{count} expected decisions hold"),
-                Err(failed) => failed.iter().for_each(|text| println!("FAILED  {text}")),
+                Ok(count) => say!("{count} expected decisions hold"),
+                Err(failed) => failed.iter().for_each(|text| say!("FAILED  {text}")),
             }
         }
         Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -69,11 +70,11 @@ impl Check {
     fn print(&self, problems: &[Problem], warnings: &[Problem], not_built: &[Problem], good: bool) {
         for (word, list) in [("error", problems), ("warning", warnings), ("note", not_built)] {
             for problem in list {
-                println!("{word}: {problem}");
+                say!("{word}: {problem}");
             }
         }
         if good {
-            println!("{}: valid", self.config.display());
+            say!("{}: valid", self.config.display());
         }
     }
 

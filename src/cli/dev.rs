@@ -10,6 +10,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::Done;
+use super::stdout::say;
 use crate::app::{self, Extras};
 use crate::config::{
     BackendConfig, BackendRule, BackendSettings, Config, HttpUrl, ListenerAuth, ListenerConfig, PrincipalConfig,
@@ -25,9 +26,10 @@ const TOKEN_PATH: &str = "infra/dev/backend-token";
 Examples:
   scaivault-proxy dev
   scaivault-proxy dev --root-token my-dev-token --env-file dev.env
+  scaivault-proxy dev --store ./dev-store
   scaivault-proxy dev --backend hashicorp-vault=http://127.0.0.1:8200 --backend-token-file token.txt
 
-Without --root-token no credential is needed. Secrets live in memory and are gone when it stops.")]
+Without --root-token no credential is needed. Without --store secrets live in memory and are gone when it stops.")]
 pub(super) struct Dev {
     /// Require this token.
     #[arg(long, value_name = "TOKEN", env = "SCAIVAULT_DEV_ROOT_TOKEN", hide_env_values = true)]
@@ -38,6 +40,9 @@ pub(super) struct Dev {
     /// The file that holds the backend's token.
     #[arg(long, value_name = "FILE", requires = "backend")]
     backend_token_file: Option<PathBuf>,
+    /// Keep secrets, and the key they are sealed with, in this directory.
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
     /// Write the exports to a file as well, one a line.
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
@@ -47,7 +52,8 @@ impl Dev {
     pub(super) fn run(self) -> Done {
         let scratch = Scratch::new()?;
         let token_file = self.backend_token_file.as_deref();
-        let (config, extras) = configuration(scratch.path(), self.root_token, self.backend.as_deref(), token_file)?;
+        let (mut config, extras) = configuration(scratch.path(), self.root_token, self.backend.as_deref(), token_file)?;
+        config.store.path = self.store.as_ref().map(|directory| directory.join("store.redb"));
         let exports = exports(&config, extras.root_token.as_deref());
         if let Some(path) = &self.env_file {
             let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
@@ -167,16 +173,20 @@ fn quoted(text: &str) -> String {
 }
 
 fn banner(config: &Config, exports: &[String], directory: &Path) {
-    println!("scaivault-proxy dev: loopback only, everything is permitted, secrets are gone when it stops\n");
+    let fate = match &config.store.path {
+        None => "gone when it stops".to_owned(),
+        Some(path) => format!("kept in {}", path.display()),
+    };
+    say!("scaivault-proxy dev: loopback only, everything is permitted, secrets are {fate}\n");
     for listener in &config.listeners {
-        println!("  {:<10} http://{}", listener.wire.as_str(), listener.address);
+        say!("  {:<10} http://{}", listener.wire.as_str(), listener.address);
     }
-    println!("  {:<10} http://{}", "admin", config.admin.address);
-    println!("  {:<10} {}\n", "audit", directory.join("audit.jsonl").display());
+    say!("  {:<10} http://{}", "admin", config.admin.address);
+    say!("  {:<10} {}\n", "audit", directory.join("audit.jsonl").display());
     for line in exports {
-        println!("{line}");
+        say!("{line}");
     }
-    println!("\n# then, for example:\n#   vault kv put secret/hello name=world && vault kv get secret/hello");
+    say!("\n# then, for example:\n#   vault kv put secret/hello name=world && vault kv get secret/hello");
 }
 
 #[cfg(test)]

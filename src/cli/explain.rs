@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 use super::rest::Rest;
+use super::stdout::say;
 use super::{Done, Output, print_json};
 use crate::app::{self, Extras, Ground};
 use crate::clock::{Clock as _, SystemClock};
@@ -72,7 +73,7 @@ impl Explain {
         let name = self.name.as_deref().ok_or("give the wire name")?;
         let config = config::load(path)?;
         // keys and credentials play no part in an explanation
-        let ground = Ground::lay(None).map_err(|problem| problem.to_string())?;
+        let ground = Ground::bare().map_err(|problem| problem.to_string())?;
         let snapshot = app::outline(&config, &Extras::default(), &ground)
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
         let asked = ExplainFor {
@@ -129,7 +130,7 @@ const FIELDS: [&str; 13] = [
 fn print(answer: &Value) {
     for key in FIELDS {
         if let Some(value) = answer.get(key) {
-            println!("{key:<14} {}", shown(value));
+            say!("{key:<14} {}", shown(value));
         }
     }
     for table in ["paths", "path_mapping"] {
@@ -140,19 +141,19 @@ fn print(answer: &Value) {
             } else {
                 format!("no: {}", field("why"))
             };
-            println!("{table:<14} [{}] {} -> {}   {end}", field("rule"), field("from"), field("to"));
+            say!("{table:<14} [{}] {} -> {}   {end}", field("rule"), field("from"), field("to"));
         }
     }
     let field = |key: &str| answer.get(key).map(shown);
     if let Some(stopped) = field("stopped_by") {
-        println!("{:<14} {stopped}", "stopped by");
+        say!("{:<14} {stopped}", "stopped by");
     }
     if let Some(decision) = field("decision") {
         let (reason, policies) = (field("reason").unwrap_or_default(), field("policies").unwrap_or_default());
-        println!("{:<14} {decision} ({reason}) {policies}", "decision");
+        say!("{:<14} {decision} ({reason}) {policies}", "decision");
     }
     if let Some(others) = field("other_listeners") {
-        println!("{:<14} {others} have such a name too", "note");
+        say!("{:<14} {others} have such a name too", "note");
     }
 }
 

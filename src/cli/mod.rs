@@ -1,20 +1,26 @@
 //! The command line: one file a verb. Nothing here decides anything about secrets.
 
 mod audit;
+mod backend;
 mod check;
 mod dev;
 mod exec;
 mod explain;
+mod progress;
 mod rest;
 mod seal;
+mod secret;
 mod serve;
+mod stdout;
+mod table;
 mod token;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+use self::stdout::say;
 use crate::telemetry::{self, LogFormat};
 
 const EXAMPLES: &str = "\
@@ -77,11 +83,15 @@ enum Verb {
     Explain(explain::Explain),
     /// Run a command with its secrets client pointed at a proxy of its own.
     Exec(exec::Exec),
+    /// Backends of a running proxy, their syncs, conflicts and quarantine.
+    Backend(backend::Backend),
+    /// Secrets of a running proxy.
+    Secret(secret::Secret),
     /// Make and end tokens of a running proxy.
     Token(token::Token),
     /// Verify and search audit files.
     Audit(audit::Audit),
-    /// Make root keys.
+    /// Make root keys, and change the keys of a running proxy.
     Seal(seal::Seal),
     /// Print a completion script.
     Completions {
@@ -105,18 +115,23 @@ pub fn main() -> ExitCode {
         Verb::Check(check) => check.run(output),
         Verb::Explain(explain) => explain.run(output),
         Verb::Exec(exec) => exec.run(),
+        Verb::Backend(backend) => backend.run(output),
+        Verb::Secret(secret) => secret.run(output),
         Verb::Token(token) => token.run(output),
         Verb::Audit(audit) => audit.run(output),
-        Verb::Seal(seal) => seal.run(),
+        Verb::Seal(seal) => seal.run(output),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "scaivault-proxy", &mut script);
-            // a reader that has seen enough is no error
-            let _seen = std::io::stdout().write_all(&script);
+            stdout::bytes(&[&script]);
             Ok(ExitCode::SUCCESS)
         }
     };
-    done.unwrap_or_else(|problem| {
+    let told = done.and_then(|code| match stdout::trouble() {
+        None => Ok(code),
+        Some(error) => Err(format!("standard output: {error}").into()),
+    });
+    told.unwrap_or_else(|problem| {
         eprintln!("scaivault-proxy: {problem}");
         ExitCode::FAILURE
     })
@@ -127,6 +142,6 @@ type Done = Result<ExitCode, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Prints JSON on standard output.
 fn print_json(value: &impl serde::Serialize) -> Result<(), serde_json::Error> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    say!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::rest::Rest;
+use super::stdout::say;
 use super::{Done, Output, print_json};
 
 /// Make and end tokens of a running proxy.
@@ -69,7 +70,7 @@ impl Token {
                     print_json(&made)?;
                 } else {
                     for key in ["token", "accessor", "principal", "expires_at"] {
-                        println!("{key:<11} {}", made.get(key).and_then(|value| value.as_str()).unwrap_or("-"));
+                        say!("{key:<11} {}", made.get(key).and_then(|value| value.as_str()).unwrap_or("-"));
                     }
                 }
             }

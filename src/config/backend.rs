@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::raw::{Block, Item};
-use super::rule::{self, BackendRule, History, SyncScope, WriteMode};
+use super::rule::{self, BackendRule};
 use super::vendor::{self, BackendConfig, BackendType};
-use crate::secret::Mode;
+use crate::secret::{ConflictOn, ConflictPolicy, History, Mode, OnBackendDelete, RateLimit, SyncScope, WriteMode};
 
 const SYNC_INTERVAL: Duration = Duration::from_secs(15 * 60);
 const MAX_VERSIONS: u32 = 10;
@@ -31,7 +31,7 @@ pub struct BackendSettings {
     pub history: History,
     /// How many versions are kept.
     pub max_versions: u32,
-    /// What counts as a conflict.
+    /// What counts as a conflict since the last agreed version.
     pub conflict_on: ConflictOn,
     /// Who wins a conflict.
     pub conflict_policy: ConflictPolicy,
@@ -82,44 +82,6 @@ impl BackendSettings {
     pub fn mode_of(&self, rule: &BackendRule) -> Mode {
         rule.mode.unwrap_or(self.mode)
     }
-}
-
-/// What counts as a conflict since the last agreed version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConflictOn {
-    /// Both sides changed.
-    Both,
-    /// The remote side changed, alone or not.
-    Any,
-}
-
-/// Who wins a conflict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConflictPolicy {
-    /// The backend.
-    BackendWins,
-    /// The copy.
-    LocalWins,
-    /// Nobody until a person decides.
-    Manual,
-}
-
-/// What happens to the copy of a secret the backend deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnBackendDelete {
-    /// It is deleted too.
-    Delete,
-    /// It stays.
-    Keep,
-}
-
-/// What a sync may ask of a backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RateLimit {
-    /// Calls a second in the long run.
-    pub per_second: u32,
-    /// Calls at once.
-    pub burst: u32,
 }
 
 const CONFLICTS: [(&str, ConflictOn); 2] = [("both", ConflictOn::Both), ("any", ConflictOn::Any)];

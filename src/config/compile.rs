@@ -97,9 +97,9 @@ mod tests {
 
     use crate::config::harness::{accepted, refused};
     use crate::config::{
-        AdminConfig, AuditConfig, BackendConfig, Config, MountKind, ServerCaps, StoreConfig, SyncScope, compile_text,
+        AdminConfig, AuditConfig, BackendConfig, Config, MountKind, ServerCaps, StoreConfig, compile_text,
     };
-    use crate::secret::Tenant;
+    use crate::secret::{SyncScope, Tenant};
 
     #[test]
     fn defaults_are_filled() {

@@ -7,6 +7,7 @@
 //! mean is for the rooms that use them.
 
 mod address;
+mod api;
 mod audit;
 mod backend;
 mod check;
@@ -32,20 +33,24 @@ mod wire;
 
 use std::path::Path;
 
+pub use self::url::HttpUrl;
 pub use address::{Address, PeerAddress};
+pub use api::{
+    AllowedEndpoints, backend_credentials, check_backend, compile_backend, describe_backend, kept_body, patched_body,
+    problems_in_body, why_unsupported,
+};
 pub use audit::{AuditConfig, Durability, SinkConfig, SinkKind};
-pub use backend::{BackendSettings, ConflictOn, ConflictPolicy, OnBackendDelete, RateLimit};
+pub use backend::BackendSettings;
 pub use identity::{AccessKeyConfig, ApproleConfig, CertificateConfig, IdentityConfig, PrincipalConfig, TokenConfig};
 pub use jwt::{JwtConfig, JwtKeys};
 pub use listener::{ListenerAuth, ListenerConfig, TlsConfig, default_address};
 pub use problem::{ConfigError, Problem};
 pub use process::{AdminConfig, InterceptConfig, ServerCaps};
-pub use rule::{BackendRule, Fallback, History, SyncScope, WriteMode};
+pub use rule::{BackendRule, Fallback};
 pub use seal::{PassphraseSource, SealConfig, SealKey, SealService};
 pub use source::load;
 pub use store::{LocalConfig, StoreConfig};
 pub use tenant::{PrefetchConfig, SecretFile, TenantConfig};
-pub use url::HttpUrl;
 pub use vendor::{
     AwsConfig, AzureAuthMethod, AzureConfig, BackendConfig, BackendType, ClientCertificate, GoogleAuthMethod,
     GoogleConfig, Replication, UpstreamConfig, VaultAuth, VaultConfig,

@@ -5,12 +5,12 @@
 
 use super::audit::SinkKind;
 use super::backend::BackendSettings;
-use super::rule::{BackendRule, WriteMode};
-use super::seal::SealKey;
+use super::rule::BackendRule;
+use super::seal::{SealKey, SealService};
 use super::tenant::TenantConfig;
 use super::vendor::{BackendConfig, VaultAuth};
 use super::{Config, Problem};
-use crate::secret::{Mode, WireKind};
+use crate::secret::WireKind;
 
 impl Config {
     /// Everything in this configuration that is valid and not served by this release, by key path.
@@ -25,11 +25,9 @@ impl Config {
     }
 
     fn process(&self, found: &mut Found) {
-        found.when(self.store.path.is_some(), "store.path", None);
-        found.when(self.store.state.is_some(), "store.state", None);
         if let Some(seal) = &self.seal {
-            found.when(!seal.current.is_direct(), "seal.provider", None);
-            found.when(!seal.previous.as_ref().is_none_or(SealKey::is_direct), "seal.previous.provider", None);
+            found.when(is_other_service(&seal.current), "seal.provider", None);
+            found.when(seal.previous.as_ref().is_some_and(is_other_service), "seal.previous.provider", None);
         }
         for sink in &self.audit.sinks {
             let is_syslog = matches!(sink.kind, SinkKind::Syslog { .. });
@@ -47,6 +45,10 @@ impl Config {
     }
 }
 
+fn is_other_service(key: &SealKey) -> bool {
+    matches!(key, SealKey::Service { provider, .. } if *provider != SealService::VaultTransit)
+}
+
 /// The list while it grows.
 struct Found(Vec<Problem>);
 
@@ -60,8 +62,6 @@ impl Found {
 
 fn of_tenant(tenant: &TenantConfig, found: &mut Found) {
     found.when(!tenant.identity.access_keys.is_empty(), tenant.key_of("identity.access_keys"), None);
-    found.when(!tenant.prefetch.paths.is_empty(), tenant.key_of("prefetch.paths"), None);
-    found.when(!tenant.webhooks.is_empty(), tenant.key_of("events.webhooks"), None);
     for backend in &tenant.backends {
         of_backend(backend, found);
     }
@@ -82,17 +82,12 @@ fn of_backend(backend: &BackendSettings, found: &mut Found) {
         | BackendConfig::GoogleSecretManager(_) => found.when(true, format!("{key}.type"), line),
     }
     found.when(backend.config.upstream().proxy_url.is_some(), format!("{key}.config.proxy_url"), line);
-    found.when(backend.mode == Mode::Sync, format!("{key}.mode"), line);
-    found.when(backend.write_mode != WriteMode::Disabled, format!("{key}.write_mode"), line);
     for rule in &backend.path_mapping {
         of_rule(rule, found);
     }
 }
 
 fn of_rule(rule: &BackendRule, found: &mut Found) {
-    let writes = rule.write_mode.is_some_and(|mode| mode != WriteMode::Disabled);
-    found.when(rule.mode == Some(Mode::Sync), format!("{}.mode", rule.key), rule.line);
-    found.when(writes, format!("{}.write_mode", rule.key), rule.line);
     found.when(!rule.fallback.is_empty(), format!("{}.fallback", rule.key), rule.line);
 }
 
@@ -110,21 +105,10 @@ mod tests {
     #[test]
     fn of_the_shipped_files_exactly_this_is_not_built() {
         let shipped = |name: &str| load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name)).unwrap();
-        assert_eq!(
-            keys(&shipped("sidecar.yaml")),
-            ["store.state", "listeners[1].wire", "prefetch.paths", "backends[1].type", "backends[1].mode"]
-        );
+        assert_eq!(keys(&shipped("sidecar.yaml")), ["listeners[1].wire", "backends[1].type"]);
         assert_eq!(
             keys(&shipped("gateway.yaml")),
-            [
-                "store.path",
-                "listeners[2].wire",
-                "tenants.payments.events.webhooks",
-                "tenants.payments.backends[0].mode",
-                "tenants.payments.backends[0].path_mapping[2].write_mode",
-                "tenants.search.identity.access_keys",
-                "tenants.search.backends[0].type",
-            ]
+            ["listeners[2].wire", "tenants.search.identity.access_keys", "tenants.search.backends[0].type",]
         );
     }
 
@@ -136,11 +120,13 @@ mod tests {
 
     #[test]
     fn every_key_that_is_not_built_is_named() {
-        let transit = "config: {endpoint: 'https://v', auth_method: approle, auth_config_path: infra/t}";
         for (text, key) in [
-            (with(&format!("seal: {{provider: vault-transit, key: k, {transit}}}")), "seal.provider"),
+            (with("seal: {provider: aws-kms, key: k, config: {region: eu-west-1}}"), "seal.provider"),
             (
-                with("seal: {provider: env, variable: K, previous: {provider: passphrase, path: p}}"),
+                with(
+                    "seal: {provider: env, variable: K, \
+                      previous: {provider: aws-kms, key: k, config: {region: eu-west-1}}}",
+                ),
                 "seal.previous.provider",
             ),
             (with("audit: {sinks: [{type: stdout}, {type: syslog, address: 'unix:/dev/log'}]}"), "audit.sinks[1].type"),
@@ -154,7 +140,6 @@ mod tests {
                 vault("endpoint: 'https://v', auth_method: kubernetes, role: r, proxy_url: 'http://p:1'"),
                 "backends[0].config.proxy_url",
             ),
-            (backend("path_mapping: [{from: a, to: b, mode: sync}]"), "backends[0].path_mapping[0].mode"),
         ] {
             assert_eq!(keys(&accepted(&text)), [key]);
         }
@@ -164,7 +149,7 @@ mod tests {
             "\n- {name: w, type: hashicorp-vault, config: {endpoint: 'https://w', auth_method: kubernetes, role: r}}";
         assert_eq!(
             keys(&accepted(&format!("{}{second}\n", text.trim_end()))),
-            ["backends[0].mode", "backends[0].write_mode", "backends[0].path_mapping[0].fallback"]
+            ["backends[0].path_mapping[0].fallback"]
         );
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::raw::{Block, Item};
-use crate::secret::Mode;
+use crate::secret::{History, Mode, SyncScope, WriteMode};
 
 /// A rule of a backend. The templates are not compiled yet; what is `None` is inherited from the backend.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,35 +58,6 @@ pub struct Fallback {
     pub key: String,
     /// Its line in the file.
     pub line: Option<u32>,
-}
-
-/// Which paths a sync pulls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SyncScope {
-    /// Everything the rules can name.
-    All,
-    /// What was prefetched or read.
-    Demand,
-}
-
-/// Whether and how synced paths are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WriteMode {
-    /// Not at all.
-    Disabled,
-    /// The backend first, then the copy.
-    WriteThrough,
-    /// The copy only.
-    Local,
-}
-
-/// Which versions a sync keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum History {
-    /// The current one.
-    None,
-    /// All the backend has, up to `max_versions`.
-    All,
 }
 
 pub(super) const MODES: [(&str, Mode); 2] = [(Mode::Proxy.as_str(), Mode::Proxy), (Mode::Sync.as_str(), Mode::Sync)];

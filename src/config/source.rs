@@ -35,9 +35,9 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::config::{ListenerAuth, SealKey, SinkKind, SyncScope, VaultAuth};
+    use crate::config::{ListenerAuth, SealKey, SinkKind, VaultAuth};
     use crate::error::ErrorKind;
-    use crate::secret::{Mode, Tenant, WireKind};
+    use crate::secret::{Mode, SyncScope, Tenant, WireKind};
 
     fn shipped(name: &str) -> Config {
         load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name)).unwrap()

@@ -109,8 +109,8 @@ pub(super) fn compile(block: &mut Block<'_>, tenant: Tenant, local: LocalConfig,
     let secrets = block.optional("secrets").map(|item| secrets(&item)).unwrap_or_default();
     let prefetch = block.optional("prefetch").and_then(|item| item.block(prefetch)).unwrap_or_default();
     let federation = block.optional("federation");
-    let allow_endpoints =
-        federation.and_then(|item| item.block(|block| Some(block.some("allow_endpoints", Item::string))));
+    let allow_endpoints = federation
+        .and_then(|item| item.block(|block| Some(block.some("allow_endpoints", |item| item.parse(super::api::entry)))));
     let limits = block.optional("limits");
     let value_bytes = limits.and_then(|item| item.block(|block| Some(block.count("value_bytes", VALUE_BYTES))));
     let webhooks = block.optional("events").and_then(|item| webhook::compile(&item)).unwrap_or_default();
@@ -258,6 +258,7 @@ mod tests {
             ("namespaces: []", "namespaces", "is an empty list"),
             ("namespaces: [a/]", "namespaces[0]", "segment 1 is empty"),
             ("federation: {allow_endpoints: []}", "federation.allow_endpoints", "is an empty list"),
+            ("federation: {allow_endpoints: ['*', 'a/b']}", "federation.allow_endpoints[1]", "expected an http(s) URL"),
             ("prefetch: {paths: [a//b]}", "prefetch.paths[0]", "segment 1 is empty"),
             ("limits: {value_bytes: 0}", "limits.value_bytes", "above zero"),
             ("events: {webhooks: [{url: 'http://h', secret_path: a}]}", "events.webhooks[0].url", "loopback only"),

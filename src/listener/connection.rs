@@ -208,6 +208,12 @@ impl Connection {
         }
     }
 
+    /// Returns when the connection is to end; what has no end of its own ends then.
+    pub(super) async fn closed(&self) {
+        let mut close = self.close.subscribe();
+        drop(close.wait_for(|closing| *closing).await);
+    }
+
     /// Whether this is the connection's last request.
     pub(super) fn is_closing(&self) -> bool {
         *self.close.borrow() || self.drain.is_draining()

@@ -11,8 +11,9 @@ use pingora_http::ResponseHeader;
 use super::connection::{Connection, Service};
 use super::gate::Cut;
 use super::head::{self, BadHead, Target};
+use super::stream;
 use crate::error::ErrorKind;
-use crate::wire::{Fault, WireRequest, WireResponse};
+use crate::wire::{Fault, WireBody, WireRequest, WireResponse};
 
 const IDLE_SECONDS: u64 = 60;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -46,7 +47,7 @@ pub(super) async fn serve(connection: &Arc<Connection>, session: &mut ServerSess
         session.set_keepalive(None);
     }
     let head_only = session.req_header().method == Method::HEAD;
-    write(session, response, head_only).await.ok()
+    write(connection, session, response, head_only).await.ok()
 }
 
 async fn refuse_target(connection: &Connection, bad: BadHead) -> WireResponse {
@@ -200,18 +201,30 @@ fn plain(bad: BadHead) -> WireResponse {
     WireResponse::new(status, "text/plain", Bytes::from_static(bad.reason.as_bytes()))
 }
 
-async fn write(session: &mut ServerSession, response: WireResponse, head_only: bool) -> Result<(), ()> {
+async fn write(
+    connection: &Connection,
+    session: &mut ServerSession,
+    response: WireResponse,
+    head_only: bool,
+) -> Result<(), ()> {
     let (mut parts, ()) = ::http::Response::new(()).into_parts();
     parts.status = response.status;
     parts.headers = response.headers;
     let mut head = ResponseHeader::from(parts);
+    head.set_version(Version::HTTP_11);
+    let body = match response.body {
+        WireBody::Whole(body) => body,
+        // its state is kept out of the way of every other answer
+        WireBody::Events(chunks) => {
+            return Box::pin(stream::write(connection, session, head, chunks, head_only)).await;
+        }
+    };
     let bodiless = response.status == ::http::StatusCode::NO_CONTENT;
     if !bodiless {
-        head.insert_header(::http::header::CONTENT_LENGTH, response.body.len()).map_err(drop)?;
+        head.insert_header(::http::header::CONTENT_LENGTH, body.len()).map_err(drop)?;
     }
-    head.set_version(Version::HTTP_11);
     session.write_response_header(Box::new(head)).await.map_err(drop)?;
-    let body = if head_only || bodiless { Bytes::new() } else { response.body };
+    let body = if head_only || bodiless { Bytes::new() } else { body };
     session.write_response_body(body, response.trailers.is_none()).await.map_err(drop)?;
     match response.trailers {
         None => Ok(()),

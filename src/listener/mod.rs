@@ -9,6 +9,7 @@ mod gate;
 mod head;
 mod http;
 mod lifecycle;
+mod stream;
 mod tls;
 
 pub use connection::{Endpoint, Gateway, Service};

@@ -2,19 +2,20 @@
 
 use std::pin::Pin;
 
-use super::{LocalError, Pipeline, TenantState, local, proxy};
+use super::{LocalError, Pipeline, TenantState, local, proxy, replica};
 use crate::audit::{AuditError, Disclosure, Facts, Grant, Receipt};
 use crate::clock::{Clock, Timestamp};
 use crate::error::ErrorKind;
-use crate::secret::{Mode, Outcome, Reply, SecretCall};
+use crate::secret::{Mode, Outcome, Reply, SecretAction, SecretCall};
 use crate::wire::Fault;
 
 /// A call to a backend, under way.
 pub(super) type Live<'c> = Pin<Box<dyn Future<Output = (Facts, Result<Reply, Fault>)> + Send + 'c>>;
 
 /// A call under way: what is here is answered at once, what is elsewhere is waited for.
+#[expect(clippy::large_enum_variant, reason = "the large one is the one that must not cost an allocation")]
 pub(super) enum Executed<'c> {
-    Done(Result<Reply, Fault>),
+    Done(Facts, Result<Reply, Fault>),
     Live(Live<'c>),
 }
 
@@ -27,13 +28,18 @@ pub(super) fn execute<'c>(
     request_id: &'c str,
 ) -> Executed<'c> {
     let Some(Grant { route, .. }) = receipt.grants().first() else {
-        return Executed::Done(Err(Fault::of(ErrorKind::Internal)));
+        return Executed::Done(Facts::default(), Err(Fault::of(ErrorKind::Internal)));
     };
     if route.mode == Mode::Local {
         let result = local::read(&tenant.records, &route.path, &secret.action, now);
-        return Executed::Done(result.map(Reply::Neutral).map_err(|error| local_fault(&error)));
+        let result = result.map(Reply::Neutral).map_err(|error| local_fault(&error));
+        return Executed::Done(Facts::default(), result);
     }
-    Executed::Live(Box::pin(proxy::execute(tenant, secret, route, request_id)))
+    if route.mode == Mode::Sync && !matches!(secret.action, SecretAction::Pass(_)) {
+        return replica::read(tenant, secret, route, now, request_id);
+    }
+    let principal = receipt.subject().principal.as_deref();
+    Executed::Live(Box::pin(proxy::execute(tenant, secret, route, principal, request_id)))
 }
 
 pub(super) async fn write_local(

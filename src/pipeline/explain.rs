@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{Line, ListenerState, No, Snapshot, TenantState, folders};
+use super::{Line, ListenerState, No, Snapshot, TenantState, folders, replica};
 use crate::audit::{Note, Refusal, RequestId};
 use crate::clock::Timestamp;
 use crate::error::ErrorKind;
@@ -261,7 +261,7 @@ impl<'l> Told<'l> {
         let (tenant, route) = self.route(snapshot, &path, question)?;
         self.reached = Reached::Route;
         let reason = self.decide(tenant, &route, question)?;
-        if is_write(question.action) && route.mode != Mode::Local && !named.is_passed {
+        if is_write(question.action) && !named.is_passed && !is_writable(tenant, &route) {
             return Err(("mode", "permitted by policy, but the path is served read-only"));
         }
         Ok(reason)
@@ -328,6 +328,12 @@ impl<'l> Told<'l> {
 
 const fn is_write(action: Action) -> bool {
     matches!(action, Action::Write | Action::Delete | Action::Destroy)
+}
+
+/// As calls find it. A tenant without its backends cannot be asked about copied paths; its table holds the same settings.
+fn is_writable(tenant: &TenantState, route: &Route) -> bool {
+    let by_table = || route.mode == Mode::Sync && route.rule.is_some_and(|rule| tenant.router.is_writable(rule));
+    replica::is_writable(tenant, route) || (tenant.backends.is_empty() && by_table())
 }
 
 fn trial(tried: &Trial) -> Value {

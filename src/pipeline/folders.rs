@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::{BackendState, Line, No, TenantState, proxy};
+use super::{BackendState, Line, No, TenantState, proxy, replica};
 use crate::audit::{Facts, Grants, Refusal};
 use crate::backend::{Ask, Listed};
 use crate::error::ErrorKind;
@@ -103,7 +103,7 @@ impl Line<'_> {
             }
         }
         let disclosure = self.disclose(caller, receipt, facts, reply).await?;
-        Ok(self.encode_secret(shape, disclosure, None, Mode::Local, more))
+        Ok(self.encode_list(shape, disclosure, more))
     }
 
     /// Whether the caller may list a folder, and from which kinds of source: policy sees each source's own mode.
@@ -268,19 +268,31 @@ impl Line<'_> {
         sources.retain(|source| modes.contains(&mode(source)));
         walk.is_pure &= sources.len() == 1;
         for source in sources {
+            let is_synced = mode(&source) == Mode::Sync;
             let (rule, backend, kind) = match source {
                 ListSource::Local => {
                     let place = Source { folder, below, rule: None };
-                    let listing = walk.tenant.records.list(folder);
-                    let folders = listing.folders.into_iter().map(|name| format!("{name}/"));
-                    let found = listing.leaves.into_iter().chain(folders);
-                    children.extend(found.filter(|child| self.leads_back(walk, &place, child)));
+                    let found = replica::local_children(walk.tenant, folder)?;
+                    children.extend(found.into_iter().filter(|child| self.leads_back(walk, &place, child)));
                     continue;
                 }
                 ListSource::Backend { rule, backend, kind, .. } => (rule, backend, kind),
             };
             let Some(state) = walk.tenant.backends.get(backend as usize) else { continue };
             let place = Source { folder, below, rule: Some(rule) };
+            if is_synced {
+                let now = self.pipeline.clock.now();
+                let copied = replica::children(state, rule, (folder, &kind), now, &self.id_text)?;
+                let is_whole = copied.is_some();
+                let found = copied.unwrap_or_else(|| replica::ahead(state, rule, folder));
+                walk.is_pure &= !is_whole && found.is_empty();
+                children.extend(found.into_iter().filter(|child| self.leads_back(walk, &place, child)));
+                if is_whole {
+                    walk.facts.backend = Some(state.name.clone());
+                    walk.facts.cache = Some("hit");
+                    continue;
+                }
+            }
             match kind {
                 FolderKind::Flat { .. } => return Err(Fault::of(ErrorKind::Unsupported)),
                 FolderKind::Fixed { name, target } => {
@@ -311,7 +323,7 @@ impl Line<'_> {
     ) -> Result<Vec<String>, Fault> {
         walk.spend()?;
         let kv2_segment = walk.tenant.kv2_segment(rule);
-        let ask = Ask { remote, kv2_segment, dialect: walk.dialect, request_id: &self.id_text };
+        let ask = Ask { remote, kv2_segment, dialect: walk.dialect, request_id: &self.id_text, principal: None };
         let listed = state.client.list(ask).await;
         let Listed { names, native } = listed.map_err(|error| proxy::fault(&error, &self.id_text))?;
         walk.facts.backend = Some(state.name.clone());
@@ -328,9 +340,15 @@ impl Line<'_> {
         }
         let Some(route) = walk.tenant.router.resolve(path) else { return Ok(false) };
         let (Some(rule), Some(target)) = (route.rule, route.targets.first()) else {
-            return Ok(walk.tenant.records.stored(path).is_some());
+            return Ok(walk.tenant.records.stored(path).is_some_and(|stored| stored.copy.is_none()));
         };
         let Some(state) = walk.tenant.backends.get(target.backend as usize) else { return Ok(false) };
+        if route.mode == Mode::Sync {
+            let known = replica::exists(state, rule, path, self.pipeline.clock.now(), &self.id_text)?;
+            if let Some(is_there) = known {
+                return Ok(is_there);
+            }
+        }
         self.exists(state, rule, target.remote.as_str(), walk).await
     }
 
@@ -347,7 +365,8 @@ impl Line<'_> {
             return Ok(false);
         };
         walk.spend()?;
-        let ask = Ask { remote: &remote, kv2_segment, dialect: Dialect::Neutral, request_id: &self.id_text };
+        let ask =
+            Ask { remote: &remote, kv2_segment, dialect: Dialect::Neutral, request_id: &self.id_text, principal: None };
         let found = match kv2_segment {
             Some(_) => state.client.describe(ask).await,
             None => state.client.read(ask, &VersionSelector::Current).await,

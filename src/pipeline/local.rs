@@ -3,32 +3,28 @@
 //! A current read costs the index and one sealed record. Every write takes the tenant's writer, reads the sealed head and
 //! commits its successor with the new value in one batch.
 
-use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::clock::Timestamp;
 use crate::error::ErrorKind;
-use crate::seal::{Head, HeadVersion, Records, SealError};
+use crate::seal::edit::{self, EditError, Mark};
+use crate::seal::{Head, Records, SealError};
 use crate::secret::{
-    Described, Metadata, MetadataChange, Outcome, Precondition, SecretAction, SecretPath, SecretRecord, SecretType,
-    SecretValue, VersionInfo, VersionSelector, VersionSet, VersionState, WriteOptions,
+    Metadata, Outcome, SecretAction, SecretPath, SecretRecord, SecretType, SecretValue, VersionSelector, VersionSet,
 };
 
 /// Why the local store did not do what was asked.
 #[derive(Debug, Error)]
 pub enum LocalError {
-    /// The version named is not the current one, or the secret exists already.
-    #[error("the precondition does not hold")]
-    Conflict,
-    /// The secret wants every write to name the version it replaces.
-    #[error("check-and-set parameter required for this call")]
-    CasRequired,
-    /// A value that is no JSON object cannot be patched.
-    #[error("the value is not a JSON object")]
-    NotAnObject,
+    /// What is asked for does not fit what is there.
+    #[error(transparent)]
+    Edit(#[from] EditError),
     /// The result would be larger than `limits.value_bytes`.
     #[error("the value is larger than limits.value_bytes")]
     TooLarge,
+    /// A copy of a remote secret, which no rule leads to any more, stands at the path.
+    #[error("a quarantined record stands at this path: adopt or purge it")]
+    InTheWay,
     /// Not something a local secret has.
     #[error("not offered for local secrets")]
     Unsupported,
@@ -42,8 +38,8 @@ impl LocalError {
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Conflict => ErrorKind::Conflict,
-            Self::CasRequired | Self::NotAnObject => ErrorKind::Malformed,
+            Self::Edit(error) => error.kind(),
+            Self::InTheWay => ErrorKind::Conflict,
             Self::TooLarge => ErrorKind::TooLarge,
             Self::Unsupported => ErrorKind::Unsupported,
             Self::Seal(error) => error.kind(),
@@ -54,9 +50,9 @@ impl LocalError {
     #[must_use]
     pub const fn detail(&self) -> Option<&'static str> {
         match self {
-            Self::CasRequired => Some("check-and-set parameter required for this call"),
-            Self::NotAnObject => Some("the value is not a JSON object"),
-            Self::Conflict | Self::TooLarge | Self::Unsupported | Self::Seal(_) => None,
+            Self::Edit(error) => error.detail(),
+            Self::InTheWay => Some("a quarantined record stands at this path"),
+            Self::TooLarge | Self::Unsupported | Self::Seal(_) => None,
         }
     }
 }
@@ -79,7 +75,10 @@ pub(super) fn read(
 ) -> Result<Outcome, LocalError> {
     match action {
         SecretAction::Read(version) | SecretAction::Subkeys { version, .. } => one(records, path, version, now),
-        SecretAction::Describe => Ok(records.head(path)?.map_or(Outcome::NotFound, |head| described(&head, now))),
+        SecretAction::Describe => {
+            let head = records.head(path)?.filter(|head| head.origin.is_none());
+            Ok(head.map_or(Outcome::NotFound, |head| edit::described(&head, now)))
+        }
         _ => Err(LocalError::Unsupported),
     }
 }
@@ -95,7 +94,10 @@ fn one_again(
     now: Timestamp,
     attempt: u8,
 ) -> Result<Outcome, LocalError> {
-    let Some(stored) = records.stored(path) else { return Ok(Outcome::NotFound) };
+    // a copy of a remote secret is served by the rule that leads to it, or not at all
+    let Some(stored) = records.stored(path).filter(|stored| stored.copy.is_none()) else {
+        return Ok(Outcome::NotFound);
+    };
     let (current, newest) = (stored.current, stored.version.clone());
     let metadata = stored.metadata.clone();
     let metadata = metadata.map(|shared| (*shared).clone()).unwrap_or_default();
@@ -108,7 +110,7 @@ fn one_again(
         VersionSelector::Native(_) | VersionSelector::Stage(_) => return Ok(Outcome::NotFound),
     };
     let Some(known) = known.filter(|_| number > 0) else { return Ok(Outcome::NotFound) };
-    let info = info(number, &known, now);
+    let info = edit::info(number, &known, now);
     let value = if info.state.is_readable() { records.value_of(path, &stored, number)? } else { None };
     if info.state.is_readable() && value.is_none() {
         // a write may have removed the version between the index and the store; if it did, this answer is already old
@@ -133,26 +135,30 @@ pub(super) async fn write(
 ) -> Result<Outcome, LocalError> {
     let writer = records.writer().await;
     let head = records.head(path)?;
+    if head.as_ref().is_some_and(|head| head.origin.is_some()) {
+        return Err(LocalError::InTheWay);
+    }
     match action {
         SecretAction::Write { value, secret_type, options } => {
             let head = head.unwrap_or_default();
-            check(&head, &options)?;
+            edit::check(&head, &options)?;
             put(records, &writer, path, head, (value, secret_type, options.metadata), limits, now).await
         }
         SecretAction::Patch { patch, options } => {
             let Some(head) = head else { return Ok(Outcome::NotFound) };
             let known = head.versions.get(&head.current).filter(|version| version.is_readable(now));
             let Some(known) = known else { return one(records, path, &VersionSelector::Current, now) };
-            check(&head, &options)?;
+            edit::check(&head, &options)?;
             if known.secret_type() != SecretType::Json {
-                return Err(LocalError::NotAnObject);
+                return Err(EditError::NotAnObject.into());
             }
             let current = records.value(path, head.current)?.ok_or(SealError::Broken)?;
-            let value = merged(&current, &patch)?;
+            let value = edit::merged(&current, &patch)?;
             put(records, &writer, path, head, (value, SecretType::Json, options.metadata), limits, now).await
         }
         SecretAction::WriteMetadata(change) => {
-            let head = changed(head.unwrap_or_else(|| fresh(now)), change, now);
+            let mut head = head.unwrap_or_else(|| edit::fresh(now));
+            edit::change(&mut head, change, now);
             records.commit(&writer, path, &head, None, &[]).await?;
             Ok(Outcome::Done)
         }
@@ -162,52 +168,20 @@ pub(super) async fn write(
             }
             Ok(Outcome::Done)
         }
-        SecretAction::Delete(set) => {
-            mark(records, &writer, path, head, &set, |version| {
-                if version.is_readable(now) {
-                    version.deleted = Some(now.micros());
-                }
-            })
-            .await
-        }
-        SecretAction::Undelete(set) => {
-            mark(records, &writer, path, head, &set, |version| {
-                if !version.destroyed {
-                    version.deleted = None;
-                }
-            })
-            .await
-        }
-        SecretAction::Destroy(set) => {
-            mark(records, &writer, path, head, &set, |version| version.destroyed = true).await
-        }
+        SecretAction::Delete(set) => mark(records, &writer, path, head, &set, Mark::Deleted(now), now).await,
+        SecretAction::Undelete(set) => mark(records, &writer, path, head, &set, Mark::Undeleted, now).await,
+        SecretAction::Destroy(set) => mark(records, &writer, path, head, &set, Mark::Destroyed, now).await,
         _ => Err(LocalError::Unsupported),
     }
 }
 
 type Writer<'a> = tokio::sync::MutexGuard<'a, ()>;
 
-fn fresh(now: Timestamp) -> Head {
-    Head { created: now.micros(), updated: now.micros(), ..Head::default() }
-}
-
-fn check(head: &Head, options: &WriteOptions) -> Result<(), LocalError> {
-    if head.cas_required && !options.conditional {
-        return Err(LocalError::CasRequired);
-    }
-    let holds = match options.precondition {
-        Precondition::None => true,
-        Precondition::Absent => head.current == 0,
-        Precondition::Version(version) => head.current == version,
-    };
-    if holds { Ok(()) } else { Err(LocalError::Conflict) }
-}
-
 async fn put(
     records: &Records,
     writer: &Writer<'_>,
     path: &SecretPath,
-    head: Head,
+    mut head: Head,
     (value, secret_type, metadata): (SecretValue, SecretType, Option<Metadata>),
     limits: LocalLimits,
     now: Timestamp,
@@ -215,32 +189,9 @@ async fn put(
     if value.len() > limits.value_bytes {
         return Err(LocalError::TooLarge);
     }
-    let mut head = if head.created == 0 { Head { created: now.micros(), ..head } } else { head };
-    head.updated = now.micros();
-    head.current += 1;
-    if let Some(metadata) = metadata {
-        head.metadata = metadata;
-    }
-    let deleted = (head.delete_after_secs > 0)
-        .then(|| now.after(std::time::Duration::from_secs(head.delete_after_secs)).micros());
-    let version =
-        HeadVersion { created: now.micros(), deleted, destroyed: false, secret_type: secret_type.as_str().to_owned() };
-    let info = info(head.current, &version, now);
-    head.versions.insert(head.current, version);
-    let gone = prune(&mut head, limits.max_versions);
+    let (info, gone) = edit::put(&mut head, secret_type, metadata, limits.max_versions, now);
     records.commit(writer, path, &head, Some((info.version, &value)), &gone).await?;
     Ok(Outcome::Written(info, head.metadata))
-}
-
-/// Forgets the oldest versions beyond what is kept; returns them.
-fn prune(head: &mut Head, default: u64) -> Vec<u64> {
-    let keep = if head.max_versions > 0 { head.max_versions } else { default }.max(1);
-    let excess = usize::try_from((head.versions.len() as u64).saturating_sub(keep)).unwrap_or(0);
-    let gone: Vec<u64> = head.versions.keys().copied().take(excess).collect();
-    for version in &gone {
-        head.versions.remove(version);
-    }
-    gone
 }
 
 async fn mark(
@@ -249,100 +200,14 @@ async fn mark(
     path: &SecretPath,
     head: Option<Head>,
     set: &VersionSet,
-    mut change: impl FnMut(&mut HeadVersion),
+    mark: Mark,
+    now: Timestamp,
 ) -> Result<Outcome, LocalError> {
     let Some(mut head) = head else { return Ok(Outcome::Done) };
-    let numbers = match set {
-        VersionSet::Current => vec![head.current],
-        VersionSet::Numbers(numbers) => numbers.clone(),
-    };
-    let mut gone = Vec::new();
-    for number in numbers {
-        if let Some(version) = head.versions.get_mut(&number) {
-            change(version);
-            if version.destroyed {
-                gone.push(number);
-            }
-        }
-    }
+    let numbers = edit::named(&head, set);
+    let gone = edit::mark(&mut head, &numbers, mark, now);
     records.commit(writer, path, &head, None, &gone).await?;
     Ok(Outcome::Done)
-}
-
-fn changed(mut head: Head, change: MetadataChange, now: Timestamp) -> Head {
-    if let Some(entries) = change.metadata {
-        if !change.merge {
-            head.metadata.clear();
-        }
-        for (key, value) in entries {
-            match value {
-                Some(value) => drop(head.metadata.insert(key, value)),
-                None => drop(head.metadata.remove(&key)),
-            }
-        }
-    }
-    head.cas_required = change.cas_required.unwrap_or(head.cas_required);
-    head.max_versions = change.max_versions.unwrap_or(head.max_versions);
-    head.delete_after_secs = change.delete_after_secs.unwrap_or(head.delete_after_secs);
-    head.updated = now.micros();
-    head
-}
-
-/// RFC 7396 on two JSON objects.
-fn merged(current: &SecretValue, patch: &SecretValue) -> Result<SecretValue, LocalError> {
-    let object = |value: &SecretValue| serde_json::from_slice::<Map<String, Value>>(value.expose());
-    let (Ok(mut target), Ok(patch)) = (object(current), object(patch)) else { return Err(LocalError::NotAnObject) };
-    merge(&mut target, patch);
-    serde_json::to_vec(&target).map(SecretValue::new).map_err(|_| LocalError::NotAnObject)
-}
-
-fn merge(target: &mut Map<String, Value>, patch: Map<String, Value>) {
-    for (key, value) in patch {
-        match value {
-            Value::Null => drop(target.remove(&key)),
-            Value::Object(inner) => {
-                let slot = target.entry(key).or_insert(Value::Null);
-                if !slot.is_object() {
-                    *slot = Value::Object(Map::new());
-                }
-                if let Value::Object(below) = slot {
-                    merge(below, inner);
-                }
-            }
-            other => drop(target.insert(key, other)),
-        }
-    }
-}
-
-fn info(number: u64, known: &HeadVersion, now: Timestamp) -> VersionInfo {
-    let deleted = known.deleted.map(Timestamp::from_micros);
-    let state = match deleted {
-        _ if known.destroyed => VersionState::Destroyed(deleted),
-        Some(at) if at <= now => VersionState::Deleted(at),
-        _ => VersionState::Current,
-    };
-    VersionInfo {
-        version: number,
-        native_id: None,
-        created_at: Timestamp::from_micros(known.created),
-        state,
-        deletes_at: deleted.filter(|at| *at > now),
-    }
-}
-
-fn described(head: &Head, now: Timestamp) -> Outcome {
-    let versions: Vec<VersionInfo> = head.versions.iter().map(|(number, known)| info(*number, known, now)).collect();
-    Outcome::Described(Box::new(Described {
-        metadata: head.metadata.clone(),
-        current_version: head.current,
-        oldest_version: versions.first().map_or(0, |first| first.version),
-        created_at: Timestamp::from_micros(head.created),
-        updated_at: Timestamp::from_micros(head.updated),
-        cas_required: head.cas_required,
-        max_versions: head.max_versions,
-        delete_after_secs: head.delete_after_secs,
-        versions,
-    }))
 }
 
 #[cfg(test)]
@@ -350,8 +215,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::seal::{Barrier, KeyProvider as _, RandomKey};
-    use crate::secret::Tenant;
+    use crate::seal::{Barrier, KeyProvider as _, Origin, RandomKey};
+    use crate::secret::{MetadataChange, Precondition, Tenant, WriteOptions};
     use crate::store::MemoryStore;
 
     const LIMITS: LocalLimits = LocalLimits { max_versions: 3, value_bytes: 64 };
@@ -396,12 +261,12 @@ mod tests {
     async fn cas_lets_exactly_the_expected_version_be_replaced() {
         let mut desk = Desk::new();
         desk.put("{}", Precondition::Absent).await.unwrap();
-        assert!(matches!(desk.put("{}", Precondition::Absent).await, Err(LocalError::Conflict)));
-        assert!(matches!(desk.put("{}", Precondition::Version(2)).await, Err(LocalError::Conflict)));
+        assert!(matches!(desk.put("{}", Precondition::Absent).await, Err(LocalError::Edit(EditError::Conflict))));
+        assert!(matches!(desk.put("{}", Precondition::Version(2)).await, Err(LocalError::Edit(EditError::Conflict))));
         desk.put("{}", Precondition::Version(1)).await.unwrap();
         let change = MetadataChange { cas_required: Some(true), ..MetadataChange::default() };
         desk.act(SecretAction::WriteMetadata(change)).await.unwrap();
-        assert!(matches!(desk.put("{}", Precondition::None).await, Err(LocalError::CasRequired)));
+        assert!(matches!(desk.put("{}", Precondition::None).await, Err(LocalError::Edit(EditError::CasRequired))));
     }
 
     #[tokio::test]
@@ -438,6 +303,27 @@ mod tests {
         let patch = SecretValue::new(format!(r#"{{"x":"{}"}}"#, "y".repeat(64)).into_bytes());
         let result = desk.act(SecretAction::Patch { patch, options: WriteOptions::default() }).await;
         assert!(matches!(result, Err(LocalError::TooLarge)), "limits hold for the result");
+    }
+
+    #[tokio::test]
+    async fn w17_a_copy_no_rule_leads_to_is_neither_served_nor_overwritten() {
+        let mut desk = Desk::new();
+        desk.put("{}", Precondition::None).await.unwrap();
+        let mut head = desk.records.head(&desk.path).unwrap().unwrap();
+        head.origin = Some(Origin {
+            backend: "fed_x".to_owned(),
+            remote: "x".to_owned(),
+            route: 1,
+            agreed: None,
+            conflict: None,
+        });
+        let writer = desk.records.writer().await;
+        desk.records.commit(&writer, &desk.path, &head, None, &[]).await.unwrap();
+        drop(writer);
+        assert_eq!(desk.value(VersionSelector::Current), None);
+        let described = read(&desk.records, &desk.path, &SecretAction::Describe, desk.now).unwrap();
+        assert!(matches!(described, Outcome::NotFound));
+        assert!(matches!(desk.put("{}", Precondition::None).await, Err(LocalError::InTheWay)));
     }
 
     #[tokio::test]

@@ -3,23 +3,29 @@
 //! Every stage is called from here and no stage calls the next. The order of the security checks is `Line::secret`;
 //! what a later stage needs exists only because an earlier one made it. This room knows no socket and no vendor.
 
+mod desk;
 mod execute;
 mod explain;
+mod federation;
 mod folders;
+mod follow;
 mod local;
 mod own;
 mod proxy;
 mod recent;
 mod refusal;
+mod replica;
 mod snapshot;
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
+pub use desk::{Command, Desk, DeskError, Errand};
 pub use explain::{Question, Who, explain, who};
+pub use federation::{BackendSource, BackendView, FederationView};
 pub use local::{LocalError, LocalLimits};
 pub use snapshot::{BackendState, Guard, ListenerState, Snapshot, TenantState};
 
@@ -31,10 +37,12 @@ use crate::audit::{
 };
 use crate::clock::{Clock, Timestamp};
 use crate::error::ErrorKind;
+use crate::events::Bus;
 use crate::identity::{Caller, Credential, IdentityError, PeerCertificate};
 use crate::mapping::Route;
 use crate::policy::{Context, Denial, Permit, Resource};
 use crate::secret::{Action, Call, Folder, Mode, Operation, Reply, SecretAction, SecretCall, SecretPath, Tenant};
+use crate::sync::Engine;
 use crate::telemetry::Meter;
 use crate::wire::{Answer, Decoded, Fault, Request, Reveal, Shape, SystemRequest, WireRequest, WireResponse};
 
@@ -53,14 +61,24 @@ pub struct Pipeline {
     auditor: Arc<Auditor>,
     clock: Arc<dyn Clock>,
     meter: Meter,
+    engine: Arc<Engine>,
+    desk: Desk,
+    events: Bus,
     recent: Recent,
 }
 
 impl Pipeline {
     /// A pipeline over a first snapshot.
     #[must_use]
-    pub fn new(snapshot: Snapshot, auditor: Arc<Auditor>, clock: Arc<dyn Clock>, meter: Meter) -> Self {
-        Self { snapshot: ArcSwap::from_pointee(snapshot), auditor, clock, meter, recent: Recent::default() }
+    pub fn new(
+        snapshot: Snapshot,
+        auditor: Arc<Auditor>,
+        clock: Arc<dyn Clock>,
+        meter: Meter,
+        (engine, desk, events): (Arc<Engine>, Desk, Bus),
+    ) -> Self {
+        let snapshot = ArcSwap::from_pointee(snapshot);
+        Self { snapshot, auditor, clock, meter, engine, desk, events, recent: Recent::default() }
     }
 
     /// Swaps what requests are decided by; those already under way keep what they started with.
@@ -122,6 +140,8 @@ struct Line<'a> {
     now: Timestamp,
     started: Instant,
     operation: Operation,
+    /// What is wrong with the request, key by key, once somebody found it.
+    problems: OnceLock<Vec<(String, String)>>,
 }
 
 /// A mapped call: where it goes and whose rules hold.
@@ -145,6 +165,7 @@ impl<'a> Line<'a> {
             now,
             started: Instant::now(),
             operation: Operation::Unknown,
+            problems: OnceLock::new(),
         }
     }
 
@@ -170,7 +191,8 @@ impl<'a> Line<'a> {
                 request @ (SystemRequest::Health
                 | SystemRequest::Init
                 | SystemRequest::SealStatus
-                | SystemRequest::Leader),
+                | SystemRequest::Leader
+                | SystemRequest::OpenApi),
             ) => Ok(self.encode(&shape, Answer::Public(&request), None, false)),
             Request::Login(login) => Box::pin(self.login(login, namespace.as_deref(), &shape)).await,
             request => {
@@ -202,7 +224,7 @@ impl<'a> Line<'a> {
         match request {
             Request::Token(request) => self.token(request, caller, credential, shape).await,
             Request::System(request) => self.system(request, caller, shape).await,
-            Request::Admin(request) => self.admin(request, caller, shape).await,
+            Request::Admin(request) => self.admin(request, caller, credential, shape).await,
             Request::Secret(_) | Request::Login(_) => Err(Fault::of(ErrorKind::Internal)),
         }
     }
@@ -256,6 +278,7 @@ impl<'a> Line<'a> {
         };
         let mode = grant.route.mode;
         let backend = grant.route.targets.first().and_then(|target| tenant.backends.get(target.backend as usize));
+        let mut age_seconds = None;
         let disclosure = if operation.is_write() {
             Box::pin(self.write(secret, operation, &caller, grant)).await?
         } else {
@@ -263,16 +286,18 @@ impl<'a> Line<'a> {
             let receipt = self.pipeline.auditor.admit_read(subject, Grants::one(grant));
             let receipt = receipt.ok_or(Fault::of(ErrorKind::Internal))?;
             let (facts, result) = match execute(tenant, &secret, &receipt, self.now, &self.id_text) {
-                Executed::Done(result) => (Facts::default(), result),
+                Executed::Done(facts, result) => (facts, result),
                 Executed::Live(reading) => reading.await,
             };
+            age_seconds = facts.age_seconds;
             match found(result) {
                 Ok(reply) => self.pipeline.auditor.disclose(receipt, &facts, reply).await.map_err(untaken)?,
                 Err(fault) => return Err(self.failed(&caller, receipt, facts, fault).await),
             }
         };
-        let name = backend.map(|backend| &*backend.name);
-        Ok(self.encode_secret(shape, disclosure, name, mode, false))
+        let backend = backend.map(|backend| &*backend.name);
+        let reveal = Reveal { mode: Some(mode), backend, age_seconds, ..self.reveal() };
+        Ok(self.state.frontend.encode(shape, Answer::Secret(disclosure), reveal))
     }
 
     /// Mapping, policy, and what may be written at all.
@@ -284,7 +309,7 @@ impl<'a> Line<'a> {
     ) -> Result<(&'a TenantState, Grant), No> {
         let Mapped { tenant, route } = self.resolve(secret, operation, caller)?;
         let permit = self.authorize(caller, operation, tenant, &route)?;
-        check_writable(operation, &route)?;
+        check_writable(operation, tenant, &route)?;
         Ok((tenant, Grant { permit, route }))
     }
 
@@ -362,14 +387,17 @@ impl<'a> Line<'a> {
         let (id_text, now) = (self.id_text, self.now);
         let task = tokio::spawn(async move {
             let Some(tenant) = snapshot.tenants.get(&tenant) else { return Err(Fault::of(ErrorKind::Internal)) };
-            let local = receipt.grants().first().is_some_and(|grant| grant.route.mode == Mode::Local);
-            let (facts, result) = if local {
-                write_local(tenant, secret, &receipt, &*pipeline.clock).await
-            } else {
-                match execute(tenant, &secret, &receipt, now, &id_text) {
-                    Executed::Done(result) => (Facts::default(), result),
-                    Executed::Live(calling) => calling.await,
+            let is_passed = matches!(secret.action, SecretAction::Pass(_));
+            let route = receipt.grants().first().map(|grant| &grant.route);
+            let (facts, result) = match route.map(|route| (route.mode, route)) {
+                Some((Mode::Local, _)) => write_local(tenant, secret, &receipt, &*pipeline.clock).await,
+                Some((Mode::Sync, route)) if !is_passed => {
+                    replica::write(tenant, secret, route, &*pipeline.clock, &id_text).await
                 }
+                _ => match execute(tenant, &secret, &receipt, now, &id_text) {
+                    Executed::Done(facts, result) => (facts, result),
+                    Executed::Live(calling) => calling.await,
+                },
             };
             finish(&pipeline, receipt, facts, result).await
         });
@@ -433,15 +461,8 @@ impl<'a> Line<'a> {
         fault
     }
 
-    fn encode_secret(
-        &self,
-        shape: &Shape,
-        disclosure: Disclosure,
-        backend: Option<&str>,
-        mode: Mode,
-        more: bool,
-    ) -> WireResponse {
-        let reveal = Reveal { mode: Some(mode), backend, more, ..self.reveal() };
+    fn encode_list(&self, shape: &Shape, disclosure: Disclosure, more: bool) -> WireResponse {
+        let reveal = Reveal { mode: Some(Mode::Local), more, ..self.reveal() };
         self.state.frontend.encode(shape, Answer::Secret(disclosure), reveal)
     }
 
@@ -458,6 +479,8 @@ impl<'a> Line<'a> {
             backend: None,
             mode: None,
             more: false,
+            age_seconds: None,
+            problems: self.problems.get().map(Vec::as_slice).unwrap_or_default(),
         }
     }
 

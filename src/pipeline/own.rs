@@ -1,7 +1,7 @@
 //! Calls that are not about secrets: logins, the caller's own token, the system, administration. Each is written to the
 //! trail before its answer leaves.
 
-use super::{Line, No};
+use super::{Line, No, replica};
 use crate::audit::{Note, Refusal};
 use crate::error::ErrorKind;
 use crate::identity::{Caller, ChildSpec, Credential, IdentityError, IssueSpec, Issued, Login, Principal};
@@ -27,6 +27,9 @@ pub(super) const fn admin_operation(request: &AdminRequest) -> Operation {
         AdminRequest::RevokeToken(_) => Operation::TokenRevoke,
         AdminRequest::Revocation { .. } => Operation::PrincipalRevocation,
         AdminRequest::Explain(_) => Operation::Explain,
+        AdminRequest::Federation(request) => super::federation::operation(request),
+        AdminRequest::RotateSeal { .. } => Operation::SealRotate,
+        AdminRequest::Events => Operation::FederationRead,
     }
 }
 
@@ -162,9 +165,9 @@ impl Line<'_> {
                 folders.any(|folder| self.decide_list(tenant, caller, &folder).is_ok())
             } else {
                 let path = SecretPath::parse(&self.state.paths.forward(name)?.name).ok()?;
-                let Route { mode, path, .. } =
-                    tenant.router.resolve(&path).filter(|_| !tenant.is_guarded(&path, false))?;
-                let writable = mode == Mode::Local || !call.operation.is_write();
+                let route = tenant.router.resolve(&path).filter(|_| !tenant.is_guarded(&path, false))?;
+                let writable = !call.operation.is_write() || replica::is_writable(tenant, &route);
+                let Route { mode, path, .. } = route;
                 writable && self.decide(tenant, caller, action, Resource::Secret(&path), mode).is_ok()
             };
             permitted.then_some(*word)
@@ -178,10 +181,14 @@ impl Line<'_> {
         &self,
         request: AdminRequest,
         caller: &Caller,
+        credential: Credential<'_>,
         shape: &Shape,
     ) -> Result<WireResponse, Fault> {
         let request = match request {
             AdminRequest::Explain(request) => return self.explain(request, caller, shape).await,
+            AdminRequest::Federation(request) => return self.federation(request, caller, shape).await,
+            AdminRequest::RotateSeal { root } => return self.rotate_seal(root, caller, shape).await,
+            AdminRequest::Events => return self.follow(caller, credential, shape).await,
             request => request,
         };
         self.may_administer(caller, SystemArea::Tokens).await?;
@@ -196,7 +203,10 @@ impl Line<'_> {
             }
             AdminRequest::Revocation { principal, revoked: true } => self.revoke(&principal, caller).await?,
             AdminRequest::Revocation { principal, revoked: false } => self.restore(&principal, caller).await?,
-            AdminRequest::Explain(_) => return Err(Fault::of(ErrorKind::Internal)),
+            AdminRequest::Explain(_)
+            | AdminRequest::Federation(_)
+            | AdminRequest::RotateSeal { .. }
+            | AdminRequest::Events => return Err(Fault::of(ErrorKind::Internal)),
         };
         Ok(self.encode(shape, answer, None, false))
     }

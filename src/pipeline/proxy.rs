@@ -2,8 +2,9 @@
 
 use super::TenantState;
 use crate::audit::Facts;
-use crate::backend::{Ask, BackendError};
+use crate::backend::{Ask, Asker, BackendError};
 use crate::error::ErrorKind;
+use crate::identity::Principal;
 use crate::mapping::Route;
 use crate::secret::{Operation, Reply, SecretAction, SecretCall};
 use crate::wire::Fault;
@@ -12,6 +13,7 @@ pub(super) async fn execute(
     tenant: &TenantState,
     secret: &SecretCall,
     route: &Route,
+    principal: Option<&Principal>,
     request_id: &str,
 ) -> (Facts, Result<Reply, Fault>) {
     let target = route.targets.first();
@@ -20,7 +22,9 @@ pub(super) async fn execute(
         return (Facts::default(), Err(Fault::of(ErrorKind::Internal)));
     };
     let kv2_segment = route.rule.and_then(|rule| tenant.kv2_segment(rule));
-    let ask = Ask { remote: &target.remote, kv2_segment, dialect: secret.dialect, request_id };
+    let principal = principal.zip(secret.name.as_ref());
+    let principal = principal.map(|(principal, name)| Asker { id: principal.id(), name: name.as_str() });
+    let ask = Ask { remote: &target.remote, kv2_segment, dialect: secret.dialect, request_id, principal };
     let client = &backend.client;
     let result = match &secret.action {
         SecretAction::Read(version) => client.read(ask, version).await,

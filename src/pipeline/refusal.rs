@@ -2,10 +2,11 @@
 
 use std::pin::Pin;
 
+use super::{TenantState, replica};
 use crate::audit::Refusal;
 use crate::error::ErrorKind;
 use crate::mapping::Route;
-use crate::secret::{Mode, Operation, SecretPath};
+use crate::secret::{Operation, SecretPath};
 use crate::wire::Fault;
 
 /// A page that rebinds its own name to us, or a client that meant somebody else.
@@ -53,9 +54,11 @@ impl No {
     }
 }
 
-/// Proxied paths are read-only; passthrough of another API is what its listener lists.
-pub(super) fn check_writable(operation: Operation, route: &Route) -> Result<(), No> {
-    if !operation.is_write() || operation == Operation::PassWrite || route.mode == Mode::Local {
+/// Proxied paths are read-only, and synced ones unless their rule says otherwise; passthrough of another API is what its
+/// listener lists.
+pub(super) fn check_writable(operation: Operation, tenant: &TenantState, route: &Route) -> Result<(), No> {
+    let is_free = !operation.is_write() || operation == Operation::PassWrite;
+    if is_free || replica::is_writable(tenant, route) {
         return Ok(());
     }
     let path = Some(Box::from(route.path.as_str()));

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::LocalLimits;
+use super::{FederationView, LocalLimits};
 use crate::backend::Backend;
 use crate::identity::Directory;
 use crate::mapping::{Router, RuleId, Table};
 use crate::policy::Policies;
 use crate::seal::Records;
-use crate::secret::{SecretPath, Tenant, WireKind};
+use crate::secret::{BackendId, RuleSettings, SecretPath, Tenant, WireKind};
+use crate::sync::Replica;
 use crate::wire::{Frontend, ListenerFacts};
 
 /// Everything a request needs.
@@ -47,7 +48,7 @@ pub struct ListenerState {
 /// One tenant.
 pub struct TenantState {
     /// Table 2: secret paths to backends.
-    pub router: Router,
+    pub router: Arc<Router>,
     /// What its principals may do.
     pub policies: Policies,
     /// In the order of the configuration.
@@ -58,6 +59,8 @@ pub struct TenantState {
     pub guarded: HashMap<SecretPath, Guard>,
     /// What its local secrets live by.
     pub limits: LocalLimits,
+    /// What the API shows of its backends.
+    pub federation: Arc<FederationView>,
 }
 
 /// How a path is kept from wires.
@@ -71,12 +74,18 @@ pub enum Guard {
 
 /// One backend.
 pub struct BackendState {
+    /// Its identifier.
+    pub id: BackendId,
     /// Its configured name.
     pub name: Box<str>,
     /// Its client.
     pub client: Arc<dyn Backend>,
     /// By rule: which segment of the remote name marks KV version 2.
     pub kv2_segments: Vec<Option<usize>>,
+    /// By rule: how its paths are served, copied and written.
+    pub rules: Vec<RuleSettings>,
+    /// Its copies, if any of its rules is synced.
+    pub replica: Option<Arc<Replica>>,
 }
 
 impl TenantState {

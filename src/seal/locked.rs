@@ -1,8 +1,10 @@
-//! The one file with `unsafe`: an allocator that wipes what it frees, and the process settings that keep memory out of
-//! core dumps and debuggers.
-#![expect(unsafe_code, reason = "allocator and prctl; everything else in the crate is safe code")]
+//! The one file with `unsafe`: an allocator that wipes what it frees, pages that are not swapped out, and the process
+//! settings that keep memory out of core dumps and debuggers.
+#![expect(unsafe_code, reason = "allocator, mlock and prctl; everything else in the crate is safe code")]
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mimalloc::MiMalloc;
 
@@ -69,4 +71,70 @@ pub fn harden_process() -> Vec<&'static str> {
         }
     }
     failed
+}
+
+/// How many keys were put into memory that the system may swap out, because it did not allow locking it.
+static SWAPPABLE: AtomicUsize = AtomicUsize::new(0);
+
+/// How many keys were put into memory that may be swapped out: more than none where `RLIMIT_MEMLOCK` is too small.
+#[must_use]
+pub fn swappable_keys() -> usize {
+    SWAPPABLE.load(Ordering::Relaxed)
+}
+
+/// A page's alignment makes the allocator hand out whole pages, which nothing else shares.
+#[repr(align(4096))]
+struct Page<T>(T);
+
+/// A key on pages of its own, kept out of swap where the system allows it, and out of core dumps.
+pub(super) struct Pinned<T> {
+    page: Box<Page<T>>,
+}
+
+impl<T> Pinned<T> {
+    pub(super) fn new(value: T) -> Self {
+        let page = Box::new(Page(value));
+        let (start, size) = ((&raw const *page).cast::<libc::c_void>(), size_of::<Page<T>>());
+        // SAFETY: the range is this box's own live allocation, whole pages long; neither call reads or writes it.
+        let is_locked = unsafe {
+            libc::madvise(start.cast_mut(), size, libc::MADV_DONTDUMP);
+            libc::mlock(start, size) == 0
+        };
+        if !is_locked {
+            SWAPPABLE.fetch_add(1, Ordering::Relaxed);
+        }
+        Self { page }
+    }
+}
+
+impl<T> Deref for Pinned<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.page.0
+    }
+}
+
+impl<T> Drop for Pinned<T> {
+    fn drop(&mut self) {
+        let (start, size) = ((&raw const *self.page).cast::<libc::c_void>(), size_of::<Page<T>>());
+        // SAFETY: as in `new`; the value is dropped and its memory wiped after this, by the box and the allocator.
+        unsafe {
+            libc::munlock(start, size);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l12_a_pinned_key_has_pages_of_its_own() {
+        let pins: Vec<Pinned<[u8; 32]>> = (0..4).map(|byte| Pinned::new([byte; 32])).collect();
+        for (byte, pin) in (0..4).zip(&pins) {
+            assert_eq!(**pin, [byte; 32]);
+            assert_eq!(std::ptr::from_ref(&**pin).addr() % 4096, 0);
+        }
+    }
 }

@@ -1,117 +1,142 @@
-//! One tenant's secrets in a store: sealed heads, sealed values, and an index of names kept in memory.
+//! One tenant's secrets in a store: sealed heads, sealed values, sealed names, and an index of names kept in memory.
 //!
-//! INVARIANT: the index changes only after the store accepted the batch, under the tenant's one writer.
+//! INVARIANT: the index changes only once the store has accepted the batch, in the order of commits, and whether or not
+//! the caller still waits. Heads and values change under the tenant's one writer.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use serde::{Deserialize, Serialize};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, RwLock};
+use zeroize::Zeroizing;
 
-use super::{Barrier, Kind, Place, SealError};
-use crate::clock::Timestamp;
-use crate::secret::{Folder, Metadata, SecretPath, SecretType, SecretValue};
-use crate::store::{Batch, RecordKey, Sealed, Store, Table};
-
-/// A secret's settings and versions, as sealed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Head {
-    /// Custom metadata.
-    pub metadata: Metadata,
-    /// The newest version; 0 if none.
-    pub current: u64,
-    /// Microseconds since the epoch.
-    pub created: u64,
-    /// Microseconds since the epoch.
-    pub updated: u64,
-    /// Whether every write must name the version it replaces.
-    pub cas_required: bool,
-    /// How many versions are kept; 0 means the store's setting.
-    pub max_versions: u64,
-    /// Seconds after which a version deletes itself; 0 means never.
-    pub delete_after_secs: u64,
-    /// By version.
-    pub versions: BTreeMap<u64, HeadVersion>,
-}
-
-/// One version, as its head knows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HeadVersion {
-    /// Microseconds since the epoch.
-    pub created: u64,
-    /// When it was or will be deleted, microseconds since the epoch.
-    pub deleted: Option<u64>,
-    /// Whether the value is gone.
-    pub destroyed: bool,
-    /// `json`, `text` or `binary`.
-    pub secret_type: String,
-}
-
-impl HeadVersion {
-    /// Whether the value may be read at `now`.
-    #[must_use]
-    pub fn is_readable(&self, now: Timestamp) -> bool {
-        !self.destroyed && self.deleted.is_none_or(|at| at > now.micros())
-    }
-
-    /// How to understand the value.
-    #[must_use]
-    pub fn secret_type(&self) -> SecretType {
-        SecretType::parse(&self.secret_type).unwrap_or(SecretType::Binary)
-    }
-}
-
-/// What the index knows of a secret: enough to answer a read of the current version with one record.
-#[derive(Clone, Debug)]
-pub struct Stored {
-    /// Under which blind index the records lie, so that a read does not compute it again.
-    index: [u8; 32],
-    /// The newest version; 0 if none.
-    pub current: u64,
-    /// What is known of the newest version.
-    pub version: HeadVersion,
-    /// Custom metadata, shared.
-    pub metadata: Option<Arc<Metadata>>,
-}
-
-/// What lies directly in a folder.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listing {
-    /// Secrets, by their last segment, sorted.
-    pub leaves: Vec<String>,
-    /// Folders, by their last segment, sorted.
-    pub folders: Vec<String>,
-}
+use super::index::{Index, Lookup};
+use super::{Barrier, Head, Listing, Place, SealError, Stored};
+use crate::secret::{Folder, SecretPath, SecretValue, Tenant};
+use crate::store::{RecordKey, Sealed, Store, Table};
 
 /// One tenant's door to a store.
 pub struct Records {
-    barrier: Barrier,
-    store: Arc<dyn Store>,
-    index: RwLock<BTreeMap<SecretPath, Stored>>,
-    writer: Mutex<()>,
+    pub(super) barrier: Barrier,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) index: Arc<Index>,
+    pub(super) writer: Mutex<()>,
+    /// Shared by commits, held alone while a term ends or records are sealed again.
+    pub(super) sealing: RwLock<()>,
+    /// Whether a caller stopped waiting for a commit that may still be under way.
+    pub(super) is_unfinished: AtomicBool,
 }
 
 impl Records {
     /// A tenant's records in an empty store.
     #[must_use]
     pub fn new(barrier: Barrier, store: Arc<dyn Store>) -> Self {
-        Self { barrier, store, index: RwLock::default(), writer: Mutex::default() }
+        Self::with(barrier, store, Index::whole())
     }
 
-    /// What the index knows of `path`.
+    /// A tenant's records in a store that may hold some. Exact reads work at once; what needs the whole index works once
+    /// [`Self::rebuild`] is through.
+    #[must_use]
+    pub fn open(barrier: Barrier, store: Arc<dyn Store>) -> Self {
+        Self::with(barrier, store, Index::unfilled())
+    }
+
+    fn with(barrier: Barrier, store: Arc<dyn Store>, index: Index) -> Self {
+        Self {
+            barrier,
+            store,
+            index: Arc::new(index),
+            writer: Mutex::default(),
+            sealing: RwLock::default(),
+            is_unfinished: AtomicBool::new(false),
+        }
+    }
+
+    /// Whose records they are.
+    #[must_use]
+    pub const fn tenant(&self) -> &Tenant {
+        self.barrier.tenant()
+    }
+
+    /// Fills the index from the store; yields how many secrets there are. Blocks, for about 10 µs a secret. Calls go on
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// When the store fails; the index is then as unfilled as before.
+    pub fn rebuild(&self) -> Result<usize, SealError> {
+        if self.is_indexed() {
+            return Ok(self.len());
+        }
+        let names = self.names()?;
+        let (mut damaged, mut failed) = (0, None);
+        self.store.scan(Table::Head, self.barrier.tenant_id(), &mut |key, sealed| {
+            if let Some(path) = names.get(&key.index) {
+                let place = Place::Head { path };
+                let head = self.barrier.open(place, sealed).and_then(|(plain, _)| read_head(&plain));
+                let stored = head.map_or_else(|_| Stored::unsound(key.index), |head| Stored::of(key.index, &head));
+                self.index.add(path.clone(), stored);
+                return true;
+            }
+            // made since the names were read, and known by its commit; or nameless
+            match self.store.read(&self.name_key(key.index)) {
+                Ok(Some(name)) if self.open_name(&key.index, &name).is_ok() => {}
+                Ok(_) => damaged += 1,
+                Err(error) => failed = Some(error),
+            }
+            failed.is_none()
+        })?;
+        match failed {
+            Some(error) => Err(error.into()),
+            None => {
+                self.index.finish(damaged);
+                Ok(self.len())
+            }
+        }
+    }
+
+    /// Whether the index is whole.
+    #[must_use]
+    pub fn is_indexed(&self) -> bool {
+        self.index.is_whole()
+    }
+
+    /// To be asked before [`Self::list`], [`Self::scan`], [`Self::len`] and [`Self::copies`] are believed.
+    ///
+    /// # Errors
+    /// [`SealError::Indexing`] until the index is whole.
+    pub fn indexed(&self) -> Result<(), SealError> {
+        if self.is_indexed() { Ok(()) } else { Err(SealError::Indexing) }
+    }
+
+    /// How many secrets have no readable name: they are in no listing, and found by their path only.
+    #[must_use]
+    pub fn damaged(&self) -> u64 {
+        self.index.damaged()
+    }
+
+    /// What is known of `path`. Exact at any time; where its head does not open, reading its value is the error.
     #[must_use]
     pub fn stored(&self, path: &SecretPath) -> Option<Stored> {
-        self.index.read().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
+        match self.index.look_up(path) {
+            Lookup::Known(stored) => Some(stored),
+            Lookup::Absent => None,
+            Lookup::Unknown => {
+                let index = self.barrier.index(path);
+                match self.head_at(path, index) {
+                    Ok(head) => head.map(|head| Stored::of(index, &head)),
+                    Err(_) => Some(Stored::unsound(index)),
+                }
+            }
+        }
     }
 
-    /// How many secrets there are.
+    /// How many secrets the index knows, tombstones included.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.index.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.index.len()
     }
 
-    /// Whether there are none.
+    /// Whether it knows none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -122,10 +147,12 @@ impl Records {
     /// # Errors
     /// When the store fails or the record does not open.
     pub fn head(&self, path: &SecretPath) -> Result<Option<Head>, SealError> {
-        let Some(sealed) = self.store.read(&self.key(Table::Head, path, 0))? else { return Ok(None) };
-        let (plain, _) = self.barrier.open(Place { kind: Kind::Head, path, version: 0 }, &sealed)?;
-        let head: Head = serde_json::from_slice(&plain).map_err(|_| SealError::Form)?;
-        Ok(Some(head))
+        self.head_at(path, self.barrier.index(path))
+    }
+
+    pub(super) fn head_at(&self, path: &SecretPath, index: [u8; 32]) -> Result<Option<Head>, SealError> {
+        let plain = self.fetch(Place::Head { path }, &self.at(Table::Head, index, 0))?;
+        plain.map(|plain| read_head(&plain)).transpose()
     }
 
     /// The value of one version; `None` if the store has none.
@@ -133,172 +160,98 @@ impl Records {
     /// # Errors
     /// When the store fails or the record does not open.
     pub fn value(&self, path: &SecretPath, version: u64) -> Result<Option<SecretValue>, SealError> {
-        self.open(path, self.key(Table::Version, path, version))
+        self.value_at(path, self.barrier.index(path), version)
     }
 
     /// The value of one version of a secret the index was asked about.
     ///
     /// # Errors
-    /// As [`Self::value`].
+    /// As [`Self::value`]; always if the secret's head does not open.
     pub fn value_of(&self, path: &SecretPath, stored: &Stored, version: u64) -> Result<Option<SecretValue>, SealError> {
-        self.open(path, RecordKey { table: Table::Version, index: stored.index, version })
+        if !stored.is_sound {
+            return Err(SealError::Broken);
+        }
+        self.value_at(path, stored.index, version)
     }
 
-    fn open(&self, path: &SecretPath, key: RecordKey) -> Result<Option<SecretValue>, SealError> {
-        let Some(sealed) = self.store.read(&key)? else { return Ok(None) };
-        let place = Place { kind: Kind::Value, path, version: key.version };
-        let (mut plain, _) = self.barrier.open(place, &sealed)?;
-        Ok(Some(SecretValue::new(std::mem::take(&mut *plain))))
+    fn value_at(&self, path: &SecretPath, index: [u8; 32], version: u64) -> Result<Option<SecretValue>, SealError> {
+        let plain = self.fetch(Place::Value { path, version }, &self.at(Table::Version, index, version))?;
+        Ok(plain.map(|mut plain| SecretValue::new(std::mem::take(&mut *plain))))
     }
 
-    /// What lies directly in `folder`, in steps of one look-up a child.
+    /// Reads and opens one record.
+    pub(super) fn fetch(&self, place: Place<'_>, key: &RecordKey) -> Result<Option<Zeroizing<Vec<u8>>>, SealError> {
+        let Some(sealed) = self.store.read(key)? else { return Ok(None) };
+        let error = match self.barrier.open(place, &sealed) {
+            Ok((plain, _)) => return Ok(Some(plain)),
+            Err(error) => error,
+        };
+        // a rotation may have sealed it again and dropped its old term between the two steps above
+        match self.store.read(key)? {
+            None => Ok(None),
+            Some(again) if again != sealed => self.barrier.open(place, &again).map(|(plain, _)| Some(plain)),
+            Some(_) => Err(error),
+        }
+    }
+
+    /// What lies directly in `folder`, tombstones left out. Ask [`Self::indexed`] first.
     #[must_use]
     pub fn list(&self, folder: &Folder) -> Listing {
-        let prefix = if folder.is_root() { String::new() } else { format!("{folder}/") };
-        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        let mut listing = Listing::default();
-        let mut from = prefix.clone();
-        while let Some(name) = next_below(&index, &from, &prefix) {
-            if let Some((child, _)) = name.split_once('/') {
-                listing.folders.push(child.to_owned());
-                // '0' follows '/': the first text after everything below this child folder
-                from = format!("{prefix}{child}0");
-            } else {
-                listing.leaves.push(name.to_owned());
-                from = format!("{prefix}{name}\0");
-            }
-        }
-        listing
+        self.index.list(folder)
     }
 
-    /// Every secret path below `folder`, sorted.
+    /// Every secret path below `folder`, sorted, tombstones left out. Ask [`Self::indexed`] first.
     #[must_use]
     pub fn scan(&self, folder: &Folder) -> Vec<SecretPath> {
-        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        index.keys().filter(|path| folder.holds(path)).cloned().collect()
+        self.index.scan(folder)
     }
 
-    /// Takes the tenant's one writer; hold it from reading a head to committing its successor.
-    pub async fn writer(&self) -> MutexGuard<'_, ()> {
-        self.writer.lock().await
+    /// Shows every secret, tombstones included, sorted by path. Ask [`Self::indexed`] first. Changes made meanwhile may or
+    /// may not be seen.
+    pub fn copies(&self, visit: impl FnMut(&SecretPath, &Stored)) {
+        self.index.each(visit);
     }
 
-    /// Stores a head, optionally a new value, and drops the values of `gone`.
+    /// Forgets the values of a secret that are held in memory only; nothing is removed.
     ///
     /// # Errors
-    /// When nothing was kept.
-    pub async fn commit(
-        &self,
-        _writer: &MutexGuard<'_, ()>,
-        path: &SecretPath,
-        head: &Head,
-        value: Option<(u64, &SecretValue)>,
-        gone: &[u64],
-    ) -> Result<(), SealError> {
-        let at = Timestamp::from_micros(head.updated);
-        let plain = zeroize::Zeroizing::new(serde_json::to_vec(head).map_err(|_| SealError::Form)?);
-        let sealed = self.barrier.seal(Place { kind: Kind::Head, path, version: 0 }, at, &plain)?;
-        let mut batch = Batch::default();
-        batch.put.push((self.key(Table::Head, path, 0), sealed));
-        if let Some((version, value)) = value {
-            let sealed = self.seal_value(path, version, at, value)?;
-            batch.put.push((self.key(Table::Version, path, version), sealed));
+    /// When the head cannot be read.
+    pub fn evict(&self, path: &SecretPath) -> Result<(), SealError> {
+        let index = self.barrier.index(path);
+        for version in self.head_at(path, index)?.unwrap_or_default().versions.keys() {
+            self.store.evict(&self.at(Table::Version, index, *version));
         }
-        batch.remove.extend(gone.iter().map(|version| self.key(Table::Version, path, *version)));
-        self.store.commit(batch).await?;
-        self.remember(path, head);
         Ok(())
     }
 
-    /// Removes a secret with everything it has.
-    ///
-    /// # Errors
-    /// When nothing was removed.
-    pub async fn purge(&self, _writer: &MutexGuard<'_, ()>, path: &SecretPath, head: &Head) -> Result<(), SealError> {
-        let mut batch = Batch::default();
-        batch.remove.push(self.key(Table::Head, path, 0));
-        batch.remove.extend(head.versions.keys().map(|version| self.key(Table::Version, path, *version)));
-        self.store.commit(batch).await?;
-        self.index.write().unwrap_or_else(PoisonError::into_inner).remove(path);
-        Ok(())
+    /// Every readable name by index.
+    pub(super) fn names(&self) -> Result<HashMap<[u8; 32], SecretPath>, SealError> {
+        let mut names = HashMap::new();
+        self.store.scan(Table::Name, self.barrier.tenant_id(), &mut |key, sealed| {
+            // one that does not open is counted when its head is met
+            if let Ok(path) = self.open_name(&key.index, sealed) {
+                names.insert(key.index, path);
+            }
+            true
+        })?;
+        Ok(names)
     }
 
-    fn seal_value(
-        &self,
-        path: &SecretPath,
-        version: u64,
-        at: Timestamp,
-        value: &SecretValue,
-    ) -> Result<Sealed, SealError> {
-        self.barrier.seal(Place { kind: Kind::Value, path, version }, at, value.expose())
+    fn open_name(&self, index: &[u8; 32], sealed: &Sealed) -> Result<SecretPath, SealError> {
+        let (plain, _) = self.barrier.open(Place::Name { index }, sealed)?;
+        let text = std::str::from_utf8(&plain).map_err(|_| SealError::Form)?;
+        SecretPath::parse(text).map_err(|_| SealError::Form)
     }
 
-    fn remember(&self, path: &SecretPath, head: &Head) {
-        let stored = Stored {
-            index: self.barrier.index(path),
-            current: head.current,
-            version: head.versions.get(&head.current).cloned().unwrap_or_default(),
-            metadata: (!head.metadata.is_empty()).then(|| Arc::new(head.metadata.clone())),
-        };
-        self.index.write().unwrap_or_else(PoisonError::into_inner).insert(path.clone(), stored);
+    pub(super) fn name_key(&self, index: [u8; 32]) -> RecordKey {
+        self.at(Table::Name, index, 0)
     }
 
-    fn key(&self, table: Table, path: &SecretPath, version: u64) -> RecordKey {
-        RecordKey { table, index: self.barrier.index(path), version }
+    pub(super) fn at(&self, table: Table, index: [u8; 32], version: u64) -> RecordKey {
+        RecordKey { table, tenant: *self.barrier.tenant_id(), index, version }
     }
 }
 
-/// The first indexed name at or after `from` that lies below `prefix`, without the prefix.
-fn next_below<'a>(index: &'a BTreeMap<SecretPath, Stored>, from: &str, prefix: &str) -> Option<&'a str> {
-    let (path, _) = index.range::<str, _>((Bound::Included(from), Bound::Unbounded)).next()?;
-    path.as_str().strip_prefix(prefix)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::seal::{KeyProvider as _, RandomKey};
-    use crate::secret::Tenant;
-    use crate::store::MemoryStore;
-
-    fn records() -> Records {
-        let root = RandomKey.root_key().unwrap();
-        Records::new(Barrier::new(&root, [0; 16], &Tenant::default_tenant()), Arc::new(MemoryStore::default()))
-    }
-
-    async fn put(records: &Records, path: &str) {
-        let path = SecretPath::parse(path).unwrap();
-        let head = Head { current: 1, ..Head::default() };
-        let value = SecretValue::copy_of(b"v");
-        let writer = records.writer().await;
-        records.commit(&writer, &path, &head, Some((1, &value)), &[]).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn listing_yields_each_child_once_and_only_children() {
-        let records = records();
-        for path in ["a/b", "a/b/c", "a/b0", "a/bc/d", "a/bc/e", "ab/x", "z"] {
-            put(&records, path).await;
-        }
-        let listing = records.list(&Folder::parse("a").unwrap());
-        assert_eq!(listing.leaves, ["b", "b0"]);
-        assert_eq!(listing.folders, ["b", "bc"]);
-        let root = records.list(&Folder::root());
-        assert_eq!((root.leaves, root.folders), (vec!["z".to_owned()], vec!["a".to_owned(), "ab".to_owned()]));
-        assert_eq!(records.scan(&Folder::parse("a/b").unwrap()).len(), 1);
-    }
-
-    #[tokio::test]
-    async fn what_is_purged_is_gone_from_store_and_index() {
-        let records = records();
-        put(&records, "a").await;
-        let path = SecretPath::parse("a").unwrap();
-        let mut head = records.head(&path).unwrap().unwrap();
-        head.versions.insert(1, HeadVersion::default());
-        let writer = records.writer().await;
-        records.purge(&writer, &path, &head).await.unwrap();
-        assert!(records.head(&path).unwrap().is_none());
-        assert!(records.value(&path, 1).unwrap().is_none());
-        assert!(records.stored(&path).is_none());
-    }
+fn read_head(plain: &[u8]) -> Result<Head, SealError> {
+    serde_json::from_slice(plain).map_err(|_| SealError::Form)
 }

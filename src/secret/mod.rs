@@ -5,6 +5,7 @@
 //! derived from these types only, never from the bytes of the request.
 
 mod call;
+mod federation;
 mod name;
 mod operation;
 mod path;
@@ -16,6 +17,9 @@ mod version;
 
 pub use call::{
     Call, Dialect, ListOptions, MetadataChange, PassCall, SecretAction, SecretCall, VersionSet, WriteOptions,
+};
+pub use federation::{
+    BackendId, ConflictOn, ConflictPolicy, History, OnBackendDelete, RateLimit, RuleSettings, SyncScope, WriteMode,
 };
 pub use name::{RemoteName, WireName};
 pub use operation::{Action, Mode, Operation, WireKind};

@@ -138,6 +138,12 @@ pub enum Operation {
     PrincipalRevocation,
     /// Explain a decision.
     Explain,
+    /// See backends, their syncs, conflicts and quarantine, or follow events.
+    FederationRead,
+    /// Make, change or end a backend, run or stop a sync, settle what is left.
+    FederationWrite,
+    /// Make new keys for the store.
+    SealRotate,
     /// Health, seal status, mounts, capabilities: answered from configuration and policy.
     System,
     /// Could not be decoded far enough to know.
@@ -146,7 +152,7 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation, in declaration order.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::Read,
         Self::Describe,
         Self::Subkeys,
@@ -171,6 +177,9 @@ impl Operation {
         Self::TokenIssue,
         Self::PrincipalRevocation,
         Self::Explain,
+        Self::FederationRead,
+        Self::FederationWrite,
+        Self::SealRotate,
         Self::System,
         Self::Unknown,
     ];
@@ -203,6 +212,9 @@ impl Operation {
             Self::TokenIssue => "token_issue",
             Self::PrincipalRevocation => "principal_revocation",
             Self::Explain => "explain",
+            Self::FederationRead => "federation_read",
+            Self::FederationWrite => "federation_write",
+            Self::SealRotate => "seal_rotate",
             Self::System => "system",
             Self::Unknown => "unknown",
         }
@@ -218,7 +230,11 @@ impl Operation {
             Self::Write | Self::Patch | Self::WriteMetadata | Self::Undelete | Self::PassWrite => Some(Action::Write),
             Self::Delete => Some(Action::Delete),
             Self::Destroy | Self::Purge => Some(Action::Destroy),
-            Self::TokenIssue | Self::PrincipalRevocation => Some(Action::Administer),
+            Self::TokenIssue
+            | Self::PrincipalRevocation
+            | Self::FederationRead
+            | Self::FederationWrite
+            | Self::SealRotate => Some(Action::Administer),
             Self::ReadConfig
             | Self::Login
             | Self::TokenLookup
@@ -246,6 +262,8 @@ impl Operation {
                 | Self::PassWrite
                 | Self::TokenIssue
                 | Self::PrincipalRevocation
+                | Self::FederationWrite
+                | Self::SealRotate
         )
     }
 }

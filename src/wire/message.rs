@@ -1,7 +1,10 @@
 //! What a frontend sees of a request and gives back as a response, and what it knows of its listener.
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use tokio::sync::mpsc;
 
 use super::Cursors;
 
@@ -22,7 +25,7 @@ pub struct WireRequest<'a> {
     pub body: &'a [u8],
 }
 
-/// A whole response.
+/// A response.
 #[derive(Debug)]
 pub struct WireResponse {
     /// Status.
@@ -30,9 +33,44 @@ pub struct WireResponse {
     /// Headers; the listener adds length and connection.
     pub headers: HeaderMap,
     /// Body.
-    pub body: Bytes,
-    /// Trailers, for the wires that have them.
+    pub body: WireBody,
+    /// Trailers, for the wires that have them. Not after [`WireBody::Events`].
     pub trailers: Option<HeaderMap>,
+}
+
+/// What a response's body is. `Debug` shows how long it is and none of it.
+pub enum WireBody {
+    /// All of it.
+    Whole(Bytes),
+    /// Server-sent events, each chunk sent as it comes, until the sender is gone. The listener adds comments that keep
+    /// the connection awake, and ends the body sooner when the client leaves or the process drains.
+    Events(mpsc::Receiver<Bytes>),
+}
+
+impl WireBody {
+    /// All of it; `None` if it is made as it is sent.
+    #[must_use]
+    pub const fn whole(&self) -> Option<&Bytes> {
+        match self {
+            Self::Whole(bytes) => Some(bytes),
+            Self::Events(_) => None,
+        }
+    }
+}
+
+impl From<Bytes> for WireBody {
+    fn from(bytes: Bytes) -> Self {
+        Self::Whole(bytes)
+    }
+}
+
+impl fmt::Debug for WireBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(bytes) => write!(f, "Whole({} bytes)", bytes.len()),
+            Self::Events(_) => f.write_str("Events(..)"),
+        }
+    }
 }
 
 impl WireResponse {
@@ -42,7 +80,14 @@ impl WireResponse {
         let mut headers = HeaderMap::with_capacity(6);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        Self { status, headers, body, trailers: None }
+        Self { status, headers, body: WireBody::Whole(body), trailers: None }
+    }
+
+    /// A response that goes on: what `chunks` brings, as `text/event-stream`.
+    #[must_use]
+    pub fn events(chunks: mpsc::Receiver<Bytes>) -> Self {
+        let empty = Self::new(StatusCode::OK, "text/event-stream", Bytes::new());
+        Self { body: WireBody::Events(chunks), ..empty }
     }
 }
 
@@ -142,5 +187,22 @@ fn matches(template: &[String], name: &[&str]) -> bool {
         Some((first, rest)) => {
             name.split_first().is_some_and(|(head, tail)| (first == "*" || first == head) && matches(rest, tail))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_nothing_of_a_body() {
+        let response = WireResponse::new(StatusCode::OK, "text/plain", Bytes::from_static(b"canary"));
+        let shown = format!("{response:?}");
+        assert!(shown.contains("6 bytes") && !shown.contains("canary"), "{shown}");
+        assert_eq!(response.body.whole().map(|body| body.len()), Some(6));
+        let (_sender, chunks) = mpsc::channel(1);
+        let response = WireResponse::events(chunks);
+        assert_eq!(response.headers.get(header::CONTENT_TYPE).unwrap(), "text/event-stream");
+        assert!(response.body.whole().is_none());
     }
 }

@@ -3,6 +3,7 @@
 //! mapping, policy or other wires.
 
 mod cursor;
+mod federation;
 mod message;
 pub mod scaivault;
 mod strict;
@@ -12,10 +13,13 @@ pub mod vault;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 pub use cursor::Cursors;
-pub use message::{ListenerFacts, Mount, MountKind, PassOperation, Passthrough, WireRequest, WireResponse};
+pub use federation::{BackendAction, FederationRequest, JsonBody, Winner};
+pub use message::{ListenerFacts, Mount, MountKind, PassOperation, Passthrough, WireBody, WireRequest, WireResponse};
 pub use strict::{JsonError, check_json};
 pub use target::{Query, TargetError, decode_segments};
 
@@ -139,6 +143,8 @@ pub enum SystemRequest {
     MountConfig,
     /// What the caller may do at API paths.
     Capabilities(Vec<Probe>),
+    /// The description of our own API: no credential, no audit line; it is the same for everybody.
+    OpenApi,
 }
 
 /// One path of a capabilities question.
@@ -175,6 +181,15 @@ pub enum AdminRequest {
     },
     /// Why a read of a wire name would be allowed or not, or why a past request failed.
     Explain(ExplainRequest),
+    /// Backends and what concerns them.
+    Federation(FederationRequest),
+    /// Make a new key: the store's root key (`true`), or the tenant's.
+    RotateSeal {
+        /// Which.
+        root: bool,
+    },
+    /// Follow the tenant's events.
+    Events,
 }
 
 /// What is to be explained.
@@ -244,6 +259,17 @@ pub enum Answer<'a> {
     Public(&'a SystemRequest),
     /// A decision explained, as JSON.
     Explained(serde_json::Value),
+    /// A document of our own API.
+    Document {
+        /// A success.
+        status: http::StatusCode,
+        /// What it says; never a value of a secret.
+        body: serde_json::Value,
+        /// Headers beside those every answer has.
+        headers: http::HeaderMap,
+    },
+    /// What goes on for as long as its sender: server-sent events, chunk by chunk.
+    Stream(mpsc::Receiver<Bytes>),
 }
 
 /// What every answer may use.
@@ -263,6 +289,10 @@ pub struct Reveal<'a> {
     pub mode: Option<Mode>,
     /// Whether a list goes on behind its last name.
     pub more: bool,
+    /// How old the copy is that was read, in seconds; `None` for what is not a copy.
+    pub age_seconds: Option<u64>,
+    /// What is wrong with a request, field by field: key path and message. Only for failures.
+    pub problems: &'a [(String, String)],
 }
 
 /// A failure on its way out.
@@ -276,19 +306,21 @@ pub struct Fault {
     pub retry_after: Option<u64>,
     /// Whether the wire's idiom for a refused credential pre-check applies (vault's mount preflight).
     pub preflight: bool,
+    /// The methods the resource has, where the request's is not one of them.
+    pub allow: Option<&'static str>,
 }
 
 impl Fault {
     /// A fault without further detail.
     #[must_use]
     pub const fn of(kind: ErrorKind) -> Self {
-        Self { kind, detail: None, retry_after: None, preflight: false }
+        Self { kind, detail: None, retry_after: None, preflight: false, allow: None }
     }
 
     /// A fault that says what was wrong.
     #[must_use]
     pub const fn because(kind: ErrorKind, detail: &'static str) -> Self {
-        Self { kind, detail: Some(detail), retry_after: None, preflight: false }
+        Self { kind, detail: Some(detail), retry_after: None, preflight: false, allow: None }
     }
 
     /// A request that cannot be understood.

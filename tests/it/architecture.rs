@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// `ARCHITECTURE.md` §1: what a room may import. `*` is everything.
-const TABLE: [(&str, &str); 17] = [
+const TABLE: [(&str, &str); 20] = [
     ("secret", "error clock"),
     ("error", "secret clock"),
     ("clock", "secret error"),
@@ -19,19 +19,23 @@ const TABLE: [(&str, &str); 17] = [
     ("identity", "secret error clock"),
     ("audit", "secret identity policy mapping error clock"),
     ("wire", "secret backend identity audit seal error"),
-    ("pipeline", "secret error clock mapping policy seal store backend identity audit wire"),
+    ("events", "secret error clock backend"),
+    ("sync", "secret error clock mapping policy seal store backend identity audit events telemetry"),
+    ("pipeline", "secret error clock mapping policy seal store backend identity audit wire sync events"),
     ("listener", "wire pipeline secret error clock"),
     ("config", "secret error"),
     ("telemetry", "secret error"),
+    ("api", "error"),
     ("app", "*"),
     ("cli", "*"),
 ];
 
 /// What a room imports beyond its row, and why it may.
-const EXTRAS: [(&str, &str, &str); 7] = [
+const EXTRAS: [(&str, &str, &str); 8] = [
     ("policy", "clock", "the context of a decision holds the time"),
     ("seal", "store", "records are sealed on their way into the store and opened on their way out"),
     ("wire", "clock", "times of versions and tokens are rendered"),
+    ("wire", "api", "our own wire hands out its description"),
     ("pipeline", "telemetry", "every request is counted where its outcome is known"),
     ("listener", "telemetry", "the admin listener renders the metrics"),
     ("listener", "audit", "readiness asks whether the trail takes lines"),
@@ -40,8 +44,15 @@ const EXTRAS: [(&str, &str, &str); 7] = [
 
 const FORBIDDEN_NAMES: [&str; 8] = ["utils", "common", "helpers", "misc", "types", "constants", "prelude", "manager"];
 const MAX_LINES: usize = 600;
-const MAY_EXPOSE: [&str; 5] =
-    ["src/wire/", "src/seal/", "src/backend/", "src/pipeline/local.rs", "src/secret/value.rs"];
+const MAY_EXPOSE: [&str; 7] = [
+    "src/wire/",
+    "src/seal/",
+    "src/backend/",
+    "src/pipeline/local.rs",
+    "src/secret/value.rs",
+    "src/sync/",
+    "src/events/sign.rs",
+];
 const MAY_SPEAK_PINGORA: [&str; 3] = ["src/listener/", "src/app/", "src/app.rs"];
 const MAY_BE_UNSAFE: &str = "src/seal/locked.rs";
 
@@ -188,7 +199,9 @@ fn wires_know_nothing_of_the_trail_but_what_may_be_disclosed() {
         for (room, rest) in imports(&source.code()) {
             let fits = match room.as_str() {
                 "audit" => rest.starts_with("::Disclosure"),
-                "seal" => rest.starts_with("::KeyProvider"),
+                "seal" => {
+                    ["::KeyProvider", "::{KeyProvider, SealError, Wrapped}"].iter().any(|part| rest.starts_with(part))
+                }
                 _ => true,
             };
             assert!(fits, "{}: crate::{room}{rest}", source.path);

@@ -94,6 +94,14 @@ fn of_backends() -> Vec<Row> {
             backend(here, stored, "from: '**', to: 'secret/data/**'"),
         ),
         (
+            "a live path prefetched",
+            "prefetch.paths[0]",
+            format!(
+                "{}prefetch: {{paths: [live/x]}}\n",
+                backend(here, stored, "from: 'live/**', to: 'secret/data/**'")
+            ),
+        ),
+        (
             "a credential that is nowhere",
             "backends[0].config.auth_config_path",
             backend(here, "infra/other", "from: 'live/**', to: 'secret/data/**'"),

@@ -4,16 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use scaivault_proxy::backend::{Ask, Backend, BackendError, HttpClient, HttpSettings, Listed, client_config};
+use scaivault_proxy::backend::{Ask, Backend, BackendError, Change, HttpClient, HttpSettings, Listed, client_config};
 use scaivault_proxy::error::ErrorKind;
 use scaivault_proxy::secret::{
-    Dialect, NativeReply, Operation, Outcome, PassCall, RemoteName, Reply, SecretRecord, SecretType, SecretValue,
-    VersionSelector, VersionState,
+    Described, Dialect, Metadata, NativeReply, Operation, Outcome, PassCall, RemoteName, Reply, SecretRecord,
+    SecretType, SecretValue, VersionSelector, VersionSet, VersionState,
 };
-use scaivault_proxy::store::{Batch, MemoryStore, RecordKey, Sealed, Store, Table};
+use scaivault_proxy::store::{Batch, Cached, FileStore, MemoryStore, RecordKey, Sealed, Store, Table};
 use scaivault_proxy::wire::vault::{AuthMethod, CredentialSource, VaultBackend, VaultSettings};
 use serde_json::{Value, json};
 
+use crate::harness::Place;
 use crate::peers;
 
 /// What a server holds for the suite, in its own names.
@@ -64,7 +65,8 @@ impl Question {
     }
 
     fn ask(&self) -> Ask<'_> {
-        Ask { remote: &self.remote, kv2_segment: self.marker, dialect: self.dialect, request_id: "contract" }
+        let (remote, kv2_segment, dialect) = (&self.remote, self.marker, self.dialect);
+        Ask { remote, kv2_segment, dialect, request_id: "contract", principal: None }
     }
 }
 
@@ -189,6 +191,81 @@ async fn pass_suite(backend: &dyn Backend) {
     }
 }
 
+/// Changes: each is sent once, and a conflict changes nothing.
+async fn write_suite(backend: &dyn Backend, remote: &str) {
+    let question = Question::new(remote, Some(1), Dialect::Neutral);
+    let put = async |text: &str, expected| {
+        let value = SecretValue::copy_of(text.as_bytes());
+        let change = Change::Put { value: &value, secret_type: SecretType::Json, expected };
+        backend.write(question.ask(), change).await
+    };
+    let version = |outcome: Result<Outcome, BackendError>| match outcome.unwrap() {
+        Outcome::Written(info, metadata) => {
+            assert!(metadata.is_empty());
+            info.version
+        }
+        other => panic!("not written: {other:?}"),
+    };
+    let state = async |version| {
+        let read = backend.read(question.ask(), &VersionSelector::Number(version)).await;
+        record(read).unwrap().info.state
+    };
+    let calls = backend.calls();
+    assert_eq!(version(put(r#"{"a":"made-up-1"}"#, Some(0)).await), 1);
+    assert!(backend.calls() > calls, "requests are counted");
+    for expected in [0, 7] {
+        let conflict = put(r#"{"a":"lost"}"#, Some(expected)).await.unwrap_err();
+        assert!(matches!(conflict, BackendError::Conflict), "{conflict:?}");
+    }
+    // not reserialised: spelling and order are kept as far as the server keeps them
+    assert_eq!(version(put(r#"{"b":"made-up-2","a":1.5}"#, Some(1)).await), 2);
+    assert_eq!(version(put(r#"{"c":"made-up-3"}"#, None).await), 3);
+    let found = record(backend.read(question.ask(), &VersionSelector::Number(2)).await).unwrap();
+    assert_eq!(value(&found), Some(json!({"b": "made-up-2", "a": 1.5})));
+
+    let owner = Metadata::from([("owner".to_owned(), "contract".to_owned())]);
+    for metadata in [&owner, &Metadata::new(), &owner] {
+        done(backend.write(question.ask(), Change::Metadata(metadata)).await);
+        assert_eq!(described(backend, &question).await.metadata, *metadata, "replaced as a whole");
+    }
+    done(backend.write(question.ask(), Change::Delete(&VersionSet::Current)).await);
+    assert!(matches!(state(3).await, VersionState::Deleted(_)));
+    done(backend.write(question.ask(), Change::Undelete(&VersionSet::Numbers(vec![3]))).await);
+    done(backend.write(question.ask(), Change::Delete(&VersionSet::Numbers(vec![2]))).await);
+    done(backend.write(question.ask(), Change::Destroy(&VersionSet::Numbers(vec![1]))).await);
+    assert!(matches!(state(1).await, VersionState::Destroyed(_)));
+    assert!(matches!(state(2).await, VersionState::Deleted(_)));
+    assert_eq!(state(3).await, VersionState::Current);
+    done(backend.write(question.ask(), Change::Purge).await);
+    assert!(record(backend.read(question.ask(), &VersionSelector::Current).await).is_none());
+    let conflict = put(r#"{"a":"late"}"#, Some(3)).await.unwrap_err();
+    assert!(matches!(conflict, BackendError::Conflict), "what is gone is at no version: {conflict:?}");
+}
+
+fn done(outcome: Result<Outcome, BackendError>) {
+    let outcome = outcome.unwrap();
+    assert!(matches!(outcome, Outcome::Done), "{outcome:?}");
+}
+
+async fn described(backend: &dyn Backend, question: &Question) -> Described {
+    match backend.describe(question.ask()).await.unwrap() {
+        Reply::Neutral(Outcome::Described(described)) => *described,
+        other => panic!("not described: {other:?}"),
+    }
+}
+
+/// What our credential may do, asked without doing it.
+async fn probe_suite(backend: &dyn Backend) {
+    for (remote, marker, expected) in [
+        ("secret/data/app/db", Some(1), [("read", true), ("list", true), ("write", true)]),
+        ("secret/data/app/", Some(1), [("read", true), ("list", true), ("write", true)]),
+        ("transit/keys/seal", None, [("read", false), ("list", false), ("write", false)]),
+    ] {
+        let question = Question::new(remote, marker, Dialect::Neutral);
+        assert_eq!(backend.probe(question.ask()).await.unwrap(), expected, "{remote}");
+    }
+}
+
 #[tokio::test]
 async fn vault_backend_keeps_the_contract_with_a_token() {
     let bao = peers::openbao();
@@ -198,6 +275,8 @@ async fn vault_backend_keeps_the_contract_with_a_token() {
     native_suite(&backend, &has).await;
     kv1_suite(&backend).await;
     pass_suite(&backend).await;
+    write_suite(&backend, "secret/data/contract/token").await;
+    probe_suite(&backend).await;
 }
 
 #[tokio::test]
@@ -275,58 +354,98 @@ fn body(reply: &NativeReply) -> Value {
     serde_json::from_slice(&reply.body).unwrap()
 }
 
+/// Records of tenant 1 unless a key says otherwise.
+const fn key(index: u8, version: u64, table: Table) -> RecordKey {
+    RecordKey { table, tenant: [1; 16], index: [index; 32], version }
+}
+
+fn sealed(text: &str) -> Sealed {
+    Sealed(Arc::from(text.as_bytes()))
+}
+
+fn puts(put: Vec<(RecordKey, Sealed)>) -> Batch {
+    Batch { put, ..Batch::default() }
+}
+
 /// What every store must do with sealed records.
 async fn store_suite(store: &dyn Store) {
-    let key = |index: u8, version: u64, table| RecordKey { table, index: [index; 32], version };
-    let sealed = |text: &str| Sealed(Arc::from(text.as_bytes()));
     let head = key(1, 0, Table::Head);
+    assert!(store.is_empty().unwrap());
     assert_eq!(store.read(&head).unwrap(), None);
-    let first =
-        Batch { put: vec![(head, sealed("head")), (key(1, 1, Table::Version), sealed("one"))], remove: Vec::new() };
-    store.commit(first).await.unwrap();
+    store.commit(puts(vec![(head, sealed("head")), (key(1, 1, Table::Version), sealed("one"))])).await.unwrap();
     assert_eq!(store.read(&head).unwrap(), Some(sealed("head")));
     // a key is all of its parts
-    for other in [key(2, 0, Table::Head), key(1, 1, Table::Head), key(1, 0, Table::Version), key(1, 2, Table::Version)]
-    {
+    let foreign = RecordKey { tenant: [2; 16], ..head };
+    for other in [
+        key(2, 0, Table::Head),
+        key(1, 1, Table::Head),
+        key(1, 0, Table::Version),
+        key(1, 2, Table::Version),
+        key(1, 0, Table::Name),
+        key(1, 0, Table::Document),
+        foreign,
+    ] {
         assert_eq!(store.read(&other).unwrap(), None, "{other:?}");
     }
-    let second = Batch {
-        put: vec![(head, sealed("new head")), (key(1, 2, Table::Version), sealed("two"))],
-        remove: vec![key(1, 1, Table::Version), key(9, 9, Table::Version)],
-    };
-    store.commit(second).await.unwrap();
+    let put = vec![(head, sealed("new head")), (key(1, 2, Table::Version), sealed("two"))];
+    let remove = vec![key(1, 1, Table::Version), key(9, 9, Table::Version)];
+    store.commit(Batch { put, remove, ..Batch::default() }).await.unwrap();
     assert_eq!(store.read(&head).unwrap(), Some(sealed("new head")));
     assert_eq!(store.read(&key(1, 1, Table::Version)).unwrap(), None);
     assert_eq!(store.read(&key(1, 2, Table::Version)).unwrap(), Some(sealed("two")));
     store.commit(Batch::default()).await.unwrap();
     // what is removed and put in one batch is there
-    let both = Batch { put: vec![(head, sealed("again"))], remove: vec![head] };
+    let both = Batch { put: vec![(head, sealed("again"))], remove: vec![head], ..Batch::default() };
     store.commit(both).await.unwrap();
     assert_eq!(store.read(&head).unwrap(), Some(sealed("again")));
     let empty = key(3, 0, Table::Head);
-    store.commit(Batch { put: vec![(empty, sealed(""))], remove: Vec::new() }).await.unwrap();
+    store.commit(puts(vec![(empty, sealed(""))])).await.unwrap();
     assert_eq!(store.read(&empty).unwrap(), Some(sealed("")));
     let bytes: Vec<u8> = (0..=255).cycle().take(1 << 20).collect();
-    let large = Batch { put: vec![(empty, Sealed(Arc::from(bytes.as_slice())))], remove: Vec::new() };
-    store.commit(large).await.unwrap();
+    store.commit(puts(vec![(empty, Sealed(Arc::from(bytes.as_slice())))])).await.unwrap();
     assert_eq!(store.read(&empty).unwrap().unwrap().0.as_ref(), bytes.as_slice());
 }
 
+/// A tenant's records are its own, and the store's own entries nobody's.
+async fn tenants_are_apart(store: &dyn Store) {
+    let of = |tenant: u8, index: u8| RecordKey { tenant: [tenant; 16], ..key(index, 0, Table::Name) };
+    let meta = |key: &str, value: Option<&str>| (key.to_owned(), value.map(|value| value.as_bytes().to_vec()));
+    let put = vec![(of(7, 1), sealed("seven")), (of(7, 2), sealed("seven too")), (of(8, 1), sealed("eight"))];
+    let entries = vec![meta("k.one", Some("1")), meta("k.two", Some("2")), meta("other", Some("3"))];
+    store.commit(Batch { put, meta: entries, ..Batch::default() }).await.unwrap();
+    let seen = |tenant: u8| {
+        let mut seen = Vec::new();
+        let visit = &mut |key: &RecordKey, sealed: &Sealed| {
+            seen.push((*key, sealed.clone()));
+            true
+        };
+        store.scan(Table::Name, &[tenant; 16], visit).unwrap();
+        seen.sort_by_key(|(key, _)| *key);
+        seen
+    };
+    assert_eq!(seen(7), [(of(7, 1), sealed("seven")), (of(7, 2), sealed("seven too"))]);
+    assert_eq!(seen(8), [(of(8, 1), sealed("eight"))]);
+    assert!(seen(9).is_empty());
+    let names = |prefix: &str| store.metas(prefix).unwrap().into_iter().map(|(key, _)| key).collect::<Vec<_>>();
+    assert_eq!(names("k."), ["k.one", "k.two"]);
+    store.commit(Batch { meta: vec![meta("k.one", None)], ..Batch::default() }).await.unwrap();
+    assert_eq!((names("k."), store.meta("k.two").unwrap()), (vec!["k.two".to_owned()], Some(b"2".to_vec())));
+}
+
 /// A reader sees all of a batch or nothing of it.
-fn store_is_atomic(store: Arc<dyn Store>) {
-    let key = |index: u8| RecordKey { table: Table::Version, index: [index; 32], version: 1 };
+fn store_is_atomic(store: &Arc<dyn Store>, rounds: u32) {
+    let key = |index: u8| key(index, 1, Table::Version);
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            for round in 0..2_000_u32 {
+            for round in 0..rounds {
                 let value = Sealed(Arc::from(round.to_be_bytes().as_slice()));
-                let put = vec![(key(1), value.clone()), (key(2), value)];
-                runtime.block_on(store.commit(Batch { put, remove: Vec::new() })).unwrap();
+                runtime.block_on(store.commit(puts(vec![(key(41), value.clone()), (key(42), value)]))).unwrap();
             }
         });
         while !writer.is_finished() {
             // read in the order in which a torn batch would show the first without the second
-            let (second, first) = (store.read(&key(2)).unwrap(), store.read(&key(1)).unwrap());
+            let (second, first) = (store.read(&key(42)).unwrap(), store.read(&key(41)).unwrap());
             assert!(
                 first.map(|first| first.0.to_vec()) >= second.map(|second| second.0.to_vec()),
                 "half a batch was seen"
@@ -335,8 +454,34 @@ fn store_is_atomic(store: Arc<dyn Store>) {
     });
 }
 
+async fn keeps_the_contract(store: Arc<dyn Store>, rounds: u32) {
+    store_suite(&*store).await;
+    tenants_are_apart(&*store).await;
+    store_is_atomic(&store, rounds);
+}
+
 #[tokio::test]
 async fn memory_store_keeps_the_contract() {
-    store_suite(&MemoryStore::default()).await;
-    store_is_atomic(Arc::new(MemoryStore::default()));
+    keeps_the_contract(Arc::new(MemoryStore::default()), 2_000).await;
+}
+
+#[tokio::test]
+async fn file_store_keeps_the_contract_and_its_records() {
+    let place = Place::new();
+    let path = place.path().join("store/store.redb");
+    let store: Arc<dyn Store> = Arc::new(FileStore::open(&path).unwrap());
+    keeps_the_contract(store.clone(), 50).await;
+    drop(store);
+    let store = FileStore::open(&path).unwrap();
+    assert_eq!(store.read(&key(1, 0, Table::Head)).unwrap(), Some(sealed("again")));
+    assert_eq!(store.meta("k.two").unwrap(), Some(b"2".to_vec()));
+    assert!(!store.is_empty().unwrap());
+}
+
+#[tokio::test]
+async fn cached_store_keeps_the_contract() {
+    let place = Place::new();
+    let file = FileStore::open(&place.path().join("store/store.redb")).unwrap();
+    keeps_the_contract(Arc::new(Cached::new(Arc::new(file), 1 << 20)), 50).await;
+    keeps_the_contract(Arc::new(Cached::new(Arc::new(MemoryStore::default()), 0)), 2_000).await;
 }

@@ -4,6 +4,7 @@ mod backend;
 mod identity;
 mod listener;
 mod tenant;
+mod webhooks;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -12,14 +13,17 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::Ground;
+use super::made::AllMade;
 use crate::config::{Config, Problem};
 use crate::pipeline::Snapshot;
 use crate::secret::SecretPath;
 use crate::wire::frontend;
 
+pub(super) use backend::seal_credentials;
 pub(super) use identity::{Credentials, directory};
 pub(super) use listener::paths;
 pub(super) use tenant::{policies, router};
+pub(super) use webhooks::webhooks;
 
 /// What `dev` adds to a configuration.
 #[derive(Clone, Default)]
@@ -36,11 +40,18 @@ pub struct Extras {
 ///
 /// # Errors
 /// Everything that is wrong, by key path; the ground is as it was then.
-pub fn build(config: &Config, extras: &Extras, ground: &Ground, generation: u64) -> Result<Snapshot, Vec<Problem>> {
+pub(crate) fn build(
+    config: &Config,
+    made: &AllMade,
+    extras: &Extras,
+    ground: &Ground,
+    generation: u64,
+) -> Result<Snapshot, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut tenants = HashMap::new();
     for settings in &config.tenants {
-        match tenant::state(settings, extras, ground, generation) {
+        let made = made.get(&settings.tenant).map(Vec::as_slice).unwrap_or_default();
+        match tenant::state(settings, made, extras, ground, generation) {
             Ok(state) => drop(tenants.insert(settings.tenant.clone(), state)),
             Err(found) => problems.extend(found),
         }

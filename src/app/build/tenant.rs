@@ -1,53 +1,101 @@
 //! A tenant's part of a snapshot: its table, its policies, its backends, its local secrets.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::Extras;
-use super::backend::{self, data_segment};
+use super::backend::{self, Whose, data_segment};
+use crate::app::examine::unprefetchable;
+use crate::app::made::Made;
 use crate::app::{Ground, files};
-use crate::config::{BackendConfig, BackendRule, Problem, TenantConfig, VaultAuth};
+use crate::config::{BackendRule, BackendSettings, Problem, TenantConfig, backend_credentials, describe_backend};
 use crate::mapping::{BackendRules, RouteSpec, Router, RuleSpec, Side, Table};
-use crate::pipeline::{Guard, LocalLimits, TenantState};
+use crate::pipeline::{BackendSource, BackendState, BackendView, FederationView, Guard, LocalLimits, TenantState};
 use crate::policy::Policies;
-use crate::secret::SecretPath;
+use crate::secret::{BackendId, SecretPath, WriteMode};
 
+/// `made` are the tenant's backends that came over the API; they are tried after those of the file.
 pub(super) fn state(
-    tenant: &TenantConfig,
+    file: &TenantConfig,
+    made: &[Made],
     extras: &Extras,
     ground: &Ground,
     generation: u64,
 ) -> Result<TenantState, Vec<Problem>> {
+    let served: Vec<&Made> = made.iter().filter(|made| made.unsupported().is_none()).collect();
+    let tenant = &with_made(file, &served);
     let mut problems = Vec::new();
     let router = router(tenant, extras).map_err(|found| problems.extend(found)).ok();
     let policies = policies(tenant, extras, generation).map_err(|found| problems.extend(found)).ok();
+    let records = ground.records(&tenant.tenant).map_err(|problem| problems.push(problem)).ok();
+    let (Some(router), Some(policies), Some(records)) = (router, policies, records) else { return Err(problems) };
+    problems.extend(unprefetchable(file, &router));
+    let router = Arc::new(router);
     let mut backends = Vec::new();
-    for settings in &tenant.backends {
-        match backend::state(tenant, settings, extras, ground) {
+    for (index, settings) in (0_u32..).zip(&tenant.backends) {
+        let made = usize::try_from(index).ok().and_then(|index| served.get(index.checked_sub(file.backends.len())?));
+        let id = made.map_or_else(|| backend::file_id(&tenant.tenant, &settings.name), |made| made.id.clone());
+        match backend::state(Whose { tenant, settings, id, index }, &router, extras, ground) {
             Ok(state) => backends.push(state),
             Err(problem) => problems.push(problem),
         }
     }
-    let (Some(router), Some(policies), true) = (router, policies, problems.is_empty()) else { return Err(problems) };
+    if !problems.is_empty() {
+        return Err(problems);
+    }
     let limits = LocalLimits { max_versions: tenant.local.max_versions.into(), value_bytes: tenant.value_bytes };
-    Ok(TenantState {
-        router,
-        policies,
-        backends,
-        records: ground.records(&tenant.tenant),
-        guarded: guarded(tenant),
-        limits,
-    })
+    let federation = Arc::new(view(file, made, &backends, &router));
+    Ok(TenantState { router, policies, backends, records, guarded: guarded(file, made), limits, federation })
+}
+
+/// The tenant with the backends of the API behind its own.
+pub(in crate::app) fn with_made(file: &TenantConfig, made: &[&Made]) -> TenantConfig {
+    let mut tenant = file.clone();
+    tenant.backends.extend(made.iter().enumerate().map(|(at, made)| {
+        let key = tenant_key(file, file.backends.len() + at);
+        BackendSettings { key, ..made.settings.clone() }
+    }));
+    tenant
+}
+
+/// The key a backend would have in the file.
+fn tenant_key(tenant: &TenantConfig, index: usize) -> String {
+    tenant.key_of(&format!("backends[{index}]"))
+}
+
+/// What the API shows: those of the file, then those it made itself.
+fn view(file: &TenantConfig, made: &[Made], backends: &[BackendState], router: &Router) -> FederationView {
+    let index_of = |id: &BackendId| backends.iter().position(|state| state.id == *id).and_then(|at| at.try_into().ok());
+    let one = |id: BackendId, settings: &BackendSettings, source, unsupported: Option<&'static str>| {
+        let index: Option<u32> = index_of(&id);
+        BackendView {
+            name: Box::from(settings.name.as_str()),
+            folder: index.and_then(|index| router.backend_folder(index)),
+            index,
+            source,
+            settings: describe_backend(settings),
+            unsupported: unsupported.map(Box::from),
+            id,
+        }
+    };
+    let of_file = file.backends.iter().map(|settings| {
+        let source = BackendSource::File { key: Box::from(settings.key.as_str()) };
+        one(backend::file_id(&file.tenant, &settings.name), settings, source, None)
+    });
+    let of_api = made.iter().map(|m| one(m.id.clone(), &m.settings, BackendSource::Api, m.unsupported()));
+    FederationView { backends: of_file.chain(of_api).collect() }
 }
 
 /// What can be said of a tenant without its backends. It serves nothing.
 pub(super) fn outline(tenant: &TenantConfig, extras: &Extras, ground: &Ground) -> Result<TenantState, Vec<Problem>> {
     Ok(TenantState {
-        router: router(tenant, extras)?,
+        router: Arc::new(router(tenant, extras)?),
         policies: policies(tenant, extras, 1)?,
         backends: Vec::new(),
-        records: ground.records(&tenant.tenant),
-        guarded: guarded(tenant),
+        records: ground.records(&tenant.tenant).map_err(|problem| vec![problem])?,
+        guarded: guarded(tenant, &[]),
         limits: LocalLimits { max_versions: 1, value_bytes: 1 },
+        federation: Arc::default(),
     })
 }
 
@@ -69,7 +117,7 @@ pub(in crate::app) fn router(tenant: &TenantConfig, extras: &Extras) -> Result<R
             rule: spec,
             mode: settings.mode_of(rule),
             kv_version: rule.kv_version,
-            writable: false,
+            writable: rule.write_mode.unwrap_or(settings.write_mode) != WriteMode::Disabled,
         });
         for rule in &settings.path_mapping {
             if rule.kv_version == Some(2) && data_segment(&rule.to).is_none() {
@@ -121,15 +169,11 @@ pub(in crate::app) fn policies(
 }
 
 /// Paths kept from wires: what the configuration holds itself, and what it gives to backends.
-fn guarded(tenant: &TenantConfig) -> HashMap<SecretPath, Guard> {
-    let mut guarded: HashMap<SecretPath, Guard> = HashMap::new();
-    for settings in &tenant.backends {
-        if let BackendConfig::HashicorpVault(vault) = &settings.config
-            && let VaultAuth::Approle { auth_config_path } | VaultAuth::Token { auth_config_path } = &vault.auth
-        {
-            guarded.insert(auth_config_path.clone(), Guard::WriteOnly);
-        }
-    }
+/// Of every backend, served or not.
+fn guarded(tenant: &TenantConfig, made: &[Made]) -> HashMap<SecretPath, Guard> {
+    let all = tenant.backends.iter().chain(made.iter().map(|made| &made.settings));
+    let mut guarded: HashMap<SecretPath, Guard> =
+        all.flat_map(backend_credentials).map(|(_, path)| (path.clone(), Guard::WriteOnly)).collect();
     guarded.extend(tenant.webhooks.iter().map(|hook| (hook.secret_path.clone(), Guard::WriteOnly)));
     guarded.extend(tenant.secrets.iter().map(|secret| (secret.path.clone(), Guard::Hidden)));
     guarded

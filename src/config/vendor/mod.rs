@@ -14,6 +14,7 @@ use std::time::Duration;
 pub use aws::AwsConfig;
 pub use azure::{AzureAuthMethod, AzureConfig};
 pub use google::{GoogleAuthMethod, GoogleConfig, Replication};
+pub(super) use vault::SERVICE_ACCOUNT_TOKEN;
 pub use vault::{ClientCertificate, VaultAuth, VaultConfig};
 
 use super::raw::{Block, Item};

@@ -9,7 +9,7 @@ use crate::config::wire::region;
 use crate::secret::SecretPath;
 
 /// Where Kubernetes puts a pod's token.
-const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+pub(in crate::config) const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 /// How a Vault or OpenBao server is reached and logged in to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -22,13 +22,19 @@ backends:
 - name: prod
   type: hashicorp-vault
   config: {endpoint: 'https://vault.example', auth_method: token, auth_config_path: infra/x}
-  path_mapping: [{from: 'apps/**', to: 'secret/data/**'}, {from: 'database/creds/*', to: 'database/creds/*'}]
+  mode: sync
+  path_mapping:
+  - {from: 'apps/shared/through/*', to: 'secret/data/shared/through/*', write_mode: write_through}
+  - {from: 'apps/shared/local/*', to: 'secret/data/shared/local/*', write_mode: local}
+  - {from: 'apps/shared/copied/*', to: 'secret/data/shared/copied/*'}
+  - {from: 'apps/**', to: 'secret/data/**', mode: proxy}
+  - {from: 'database/creds/*', to: 'database/creds/*', mode: proxy}
 ";
 
 fn outlined() -> Snapshot {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     let config = compile_text(CONFIG, &shipped).unwrap();
-    outline(&config, &Extras::default(), &Ground::lay(None).unwrap()).unwrap_or_else(|problems| panic!("{problems:?}"))
+    outline(&config, &Extras::default(), &Ground::bare().unwrap()).unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
 fn asked(snapshot: &Snapshot, name: &str, action: Action, asked: &ExplainFor) -> Value {
@@ -89,6 +95,22 @@ fn what_stops_a_name_is_told_at_each_step() {
     }
     let answer = asked(&snapshot, "database/creds/ledger", Action::Read, &ledger);
     assert_eq!(answer["decision"], "permit", "{answer:#}");
+}
+
+#[test]
+fn copied_paths_are_written_as_their_rule_says() {
+    let snapshot = outlined();
+    let ledger = described("ledger", "ledger", "apps/shared");
+    for (name, mode, stopped_by) in [
+        ("secret/shared/through/x", "sync", None),
+        ("secret/shared/local/x", "sync", None),
+        ("secret/shared/copied/x", "sync", Some("mode")),
+        ("secret/shared/x", "proxy", Some("mode")),
+    ] {
+        let answer = asked(&snapshot, name, Action::Write, &ledger);
+        let told = answer.get("stopped_by").and_then(Value::as_str);
+        assert_eq!((answer["mode"].as_str(), told), (Some(mode), stopped_by), "{name}: {answer:#}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-use super::Shape;
+use super::{Shape, federation};
 use crate::error::ErrorKind;
 use crate::identity::Credential;
 use crate::secret::{
@@ -30,29 +30,73 @@ pub(super) fn decode<'r>(request: &WireRequest<'r>, facts: &ListenerFacts) -> Re
     let segments = decode_segments(request.path).map_err(malformed)?;
     let mut query = Query::parse(request.query).map_err(malformed)?;
     let names: Vec<&str> = segments.iter().map(Cow::as_ref).collect();
-    let method = request.method.as_str();
+    let method = method(request.method.as_str(), &names);
     if !request.body.is_empty() || matches!(method, "POST" | "PUT" | "PATCH") {
         check_body(request)?;
     }
-    let (decoded, shape) = match (method, names.as_slice()) {
-        (_, ["v1", "secrets", path @ ..]) => secret(method, path, request, &mut query, facts)?,
-        ("POST", ["v1", "tokens"]) => (Request::Admin(issue(request.body)?), Shape::Other),
-        ("DELETE", ["v1", "tokens"]) => (Request::Admin(revoke(request.body)?), Shape::Other),
-        ("PUT" | "DELETE", ["v1", "principals", principal @ .., "revocation"]) if !principal.is_empty() => {
-            let revocation = AdminRequest::Revocation { principal: principal.join("/"), revoked: method == "PUT" };
-            (Request::Admin(revocation), Shape::Other)
-        }
-        ("GET", ["v1", "federation", "explain"]) => (Request::Admin(explain(&mut query)?), Shape::Other),
-        ("GET", ["v1", "health"]) => (Request::System(SystemRequest::Health), Shape::Other),
-        (_, ["v1", "tokens" | "principals" | "federation" | "health", ..]) => {
-            return Err(Fault::because(ErrorKind::Unsupported, "no such method here"));
-        }
-        _ => return Err(Fault::because(ErrorKind::NotFound, "no such endpoint")),
+    if method == "GET" && !request.body.is_empty() {
+        return Err(Fault::malformed("a read has no body"));
+    }
+    let (decoded, shape) = match names.as_slice() {
+        ["v1", "secrets", path @ ..] => secret(method, path, request, &mut query, facts)?,
+        rest => (own(method, rest, request.body, &mut query)?, Shape::Other),
     };
     if !query.is_empty() {
         return Err(Fault::malformed("unsupported query parameter"));
     }
     Ok(Decoded { credential, namespace: None, request: decoded, shape: WireShape::Scaivault(shape) })
+}
+
+/// HEAD of a secret is a read whose body the listener leaves out (M05).
+fn method<'m>(method: &'m str, names: &[&str]) -> &'m str {
+    match names {
+        ["v1", "secrets", ..] if method == "HEAD" => "GET",
+        _ => method,
+    }
+}
+
+/// Everything that is not about secrets.
+fn own(method: &str, names: &[&str], body: &[u8], query: &mut Query<'_>) -> Result<Request, Fault> {
+    let request = match (method, names) {
+        ("GET", ["v1", "health"]) => return Ok(Request::System(SystemRequest::Health)),
+        ("GET", ["v1", "openapi.json"]) => return Ok(Request::System(SystemRequest::OpenApi)),
+        ("POST", ["v1", "tokens"]) => issue(body)?,
+        ("DELETE", ["v1", "tokens"]) => revoke(body)?,
+        ("PUT" | "DELETE", ["v1", "principals", principal @ .., "revocation"]) if !principal.is_empty() => {
+            nothing(body)?;
+            AdminRequest::Revocation { principal: principal.join("/"), revoked: method == "PUT" }
+        }
+        ("GET", ["v1", "federation", "explain"]) => explain(query)?,
+        ("GET", ["v1", "events"]) => AdminRequest::Events,
+        ("POST", ["v1", "seal", "rotate"]) => federation::rotate(body)?,
+        (_, ["v1", "federation", rest @ ..]) => {
+            federation::decode(method, rest, body)?.ok_or_else(|| no_such_call(names))?
+        }
+        _ => return Err(no_such_call(names)),
+    };
+    Ok(Request::Admin(request))
+}
+
+/// A path that is not ours, or one of ours asked with another method.
+fn no_such_call(names: &[&str]) -> Fault {
+    match allowed(names) {
+        Some(allow) => {
+            Fault { allow: Some(allow), ..Fault::because(ErrorKind::Unsupported, "no such method here; see Allow") }
+        }
+        None => Fault::because(ErrorKind::NotFound, "no such endpoint"),
+    }
+}
+
+fn allowed(names: &[&str]) -> Option<&'static str> {
+    match names {
+        ["v1", "secrets", ..] => Some("GET, HEAD, PUT, DELETE"),
+        ["v1", "tokens"] => Some("POST, DELETE"),
+        ["v1", "principals", principal @ .., "revocation"] if !principal.is_empty() => Some("PUT, DELETE"),
+        ["v1", "health" | "events" | "openapi.json"] => Some("GET"),
+        ["v1", "seal", "rotate"] => Some("POST"),
+        ["v1", "federation", rest @ ..] => federation::allowed(rest),
+        _ => None,
+    }
 }
 
 fn secret(
@@ -84,14 +128,19 @@ fn secret(
         "GET" if flag(query, "versions")? => (Operation::Describe, SecretAction::Describe, Shape::Versions(text)),
         "GET" => (Operation::Read, SecretAction::Read(version(query)?), Shape::Secret(text)),
         "PUT" if flag(query, "undelete")? => {
+            nothing(request.body)?;
             (Operation::Undelete, SecretAction::Undelete(version_set(query)?), Shape::Other)
         }
         "PUT" => (Operation::Write, write(request.body, facts.value_bytes)?, Shape::Written(text)),
-        "DELETE" if flag(query, "destroy")? => {
-            (Operation::Destroy, SecretAction::Destroy(version_set(query)?), Shape::Other)
+        "DELETE" => {
+            nothing(request.body)?;
+            if flag(query, "destroy")? {
+                (Operation::Destroy, SecretAction::Destroy(version_set(query)?), Shape::Other)
+            } else {
+                (Operation::Delete, SecretAction::Delete(version_set(query)?), Shape::Other)
+            }
         }
-        "DELETE" => (Operation::Delete, SecretAction::Delete(version_set(query)?), Shape::Other),
-        _ => return Err(Fault::because(ErrorKind::Unsupported, "no such method here")),
+        _ => return Err(no_such_call(&["v1", "secrets"])),
     };
     let secret = SecretCall { name, action, dialect: Dialect::Neutral };
     Ok((Request::Secret(Call { operation, secret }), shape))
@@ -201,11 +250,20 @@ fn explain(query: &mut Query<'_>) -> Result<AdminRequest, Fault> {
 }
 
 /// Reads an object; the library would read an array by position.
-fn read<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Fault> {
+pub(super) fn read<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Fault> {
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(Fault::malformed("the body is not a JSON object"));
     }
     serde_json::from_slice(body).map_err(|_| Fault::malformed("a field is missing, unknown or of the wrong type"))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+/// Accepts no body, or an object without a field: what a caller says and nobody reads would be a promise.
+pub(super) fn nothing(body: &[u8]) -> Result<(), Fault> {
+    if body.is_empty() { Ok(()) } else { read::<Nothing>(body).map(|Nothing {}| ()) }
 }
 
 /// JSON by its media type, and unambiguous. A browser cannot send this type across origins without asking first.
@@ -217,7 +275,9 @@ fn check_body(request: &WireRequest<'_>) -> Result<(), Fault> {
         return Ok(());
     }
     let kind = request.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if kind.split(';').next().is_none_or(|kind| kind.trim() != "application/json") {
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    let is_patch = request.method == http::Method::PATCH && kind == "application/merge-patch+json";
+    if kind != "application/json" && !is_patch {
         return Err(Fault::because(ErrorKind::Unsupported, super::encode::WRONG_MEDIA_TYPE));
     }
     check_json(request.body).map_err(|_| Fault::malformed("the body is not one unambiguous JSON document"))

@@ -41,6 +41,15 @@ pub(super) fn encode(shape: &Shape, answer: Answer<'_>, reveal: Reveal<'_>) -> W
         Answer::System(SystemRequest::Health, _) | Answer::Public(SystemRequest::Health) => {
             json(StatusCode::OK, &serde_json::json!({"status": "ok"}))
         }
+        Answer::Document { status, body, headers } => {
+            let mut response = json(status, &body);
+            response.headers.extend(headers);
+            response
+        }
+        Answer::Stream(chunks) => WireResponse::events(chunks),
+        Answer::Public(SystemRequest::OpenApi) | Answer::System(SystemRequest::OpenApi, _) => {
+            WireResponse::new(StatusCode::OK, JSON, crate::api::document())
+        }
         Answer::Done => WireResponse::new(StatusCode::NO_CONTENT, JSON, Bytes::new()),
         Answer::Token(..) | Answer::Renewed(..) | Answer::Capabilities(_) | Answer::System(..) | Answer::Public(_) => {
             return problem(Fault::of(ErrorKind::Internal), reveal);
@@ -113,6 +122,8 @@ struct VersionOut<'a> {
     native_id: Option<&'a str>,
     created_at: String,
     state: &'static str,
+    deleted_at: Option<String>,
+    deletes_at: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -172,7 +183,7 @@ fn read<'a>(record: &'a SecretRecord, path: &'a str, reveal: Reveal<'a>) -> Opti
             backend: reveal.backend,
             mode: reveal.mode.map_or("local", crate::secret::Mode::as_str),
             native_id: record.info.native_id.as_deref(),
-            age_seconds: 0,
+            age_seconds: reveal.age_seconds.unwrap_or(0),
         },
     })
 }
@@ -188,6 +199,11 @@ fn versions<'a>(described: &'a Described, path: &'a str) -> VersionsOut<'a> {
             VersionState::Destroyed(_) => "destroyed",
             VersionState::Disabled => "disabled",
         },
+        deleted_at: match info.state {
+            VersionState::Deleted(at) | VersionState::Destroyed(Some(at)) => Some(at.rfc3339()),
+            VersionState::Current | VersionState::Destroyed(None) | VersionState::Disabled => None,
+        },
+        deletes_at: info.deletes_at.map(Timestamp::rfc3339),
     };
     VersionsOut {
         path,
@@ -208,9 +224,17 @@ struct Problem<'a> {
     detail: Option<&'a str>,
     kind: &'static str,
     request_id: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError<'a>>,
 }
 
-/// An RFC 9457 problem document; `kind` is the machine's word.
+#[derive(Serialize)]
+struct FieldError<'a> {
+    key: &'a str,
+    message: &'a str,
+}
+
+/// An RFC 9457 problem document; `kind` is the machine's word, `errors` what is wrong field by field.
 pub(super) fn problem(fault: Fault, reveal: Reveal<'_>) -> WireResponse {
     let (status, title) = match fault.kind {
         ErrorKind::Malformed => (StatusCode::BAD_REQUEST, "The request cannot be understood"),
@@ -218,7 +242,7 @@ pub(super) fn problem(fault: Fault, reveal: Reveal<'_>) -> WireResponse {
         ErrorKind::Unauthenticated => (StatusCode::UNAUTHORIZED, "A valid credential is needed"),
         ErrorKind::Denied => (StatusCode::FORBIDDEN, "Not allowed"),
         ErrorKind::NotFound => (StatusCode::NOT_FOUND, "Not found"),
-        ErrorKind::Conflict => (StatusCode::CONFLICT, "The secret has changed"),
+        ErrorKind::Conflict => (StatusCode::CONFLICT, "In conflict with what is there"),
         ErrorKind::ReadOnly => (StatusCode::FORBIDDEN, "This path is served read-only"),
         ErrorKind::Unsupported if matches!(fault.detail, Some(WRONG_MEDIA_TYPE | COMPRESSED)) => {
             (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type")
@@ -231,6 +255,7 @@ pub(super) fn problem(fault: Fault, reveal: Reveal<'_>) -> WireResponse {
         ErrorKind::Sealed => (StatusCode::SERVICE_UNAVAILABLE, "Sealed: keys or a required audit sink are missing"),
         ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
     };
+    let errors = reveal.problems.iter().map(|(key, message)| FieldError { key, message });
     let body = Problem {
         r#type: "about:blank",
         title,
@@ -238,11 +263,15 @@ pub(super) fn problem(fault: Fault, reveal: Reveal<'_>) -> WireResponse {
         detail: fault.detail,
         kind: fault.kind.label(),
         request_id: reveal.request_id,
+        errors: errors.collect(),
     };
     let mut response = json(status, &body);
     response.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     if let Some(after) = fault.retry_after {
         response.headers.insert(header::RETRY_AFTER, HeaderValue::from(after));
+    }
+    if let Some(allow) = fault.allow {
+        response.headers.insert(header::ALLOW, HeaderValue::from_static(allow));
     }
     if status == StatusCode::UNAUTHORIZED {
         response.headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

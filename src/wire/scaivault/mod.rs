@@ -1,7 +1,13 @@
-//! Our own REST API: secrets, tokens, revocation and explanation, with problem documents (RFC 9457) for errors.
+//! Our own REST API: secrets, tokens, revocation, explanation, federation, seal and events, with problem documents
+//! (RFC 9457) for errors.
+//!
+//! Every path of it is described in the `api` room; a path that is not there is not served.
 
 mod decode;
 mod encode;
+mod federation;
+#[cfg(test)]
+mod tests;
 
 use super::{Answer, Decoded, Fault, Frontend, ListenerFacts, Named, Reveal, WireRequest, WireResponse};
 use crate::secret::{Action, WireKind};

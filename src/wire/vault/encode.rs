@@ -32,7 +32,8 @@ pub(super) fn encode(shape: Shape, answer: Answer<'_>, reveal: Reveal<'_>) -> Wi
             ok(&Envelope::new(reveal.request_uuid, (), auth(&info, token.unwrap_or_default())))
         }
         Answer::Token(info, token) => ok(&Envelope::new(reveal.request_uuid, lookup(&info, token, reveal), ())),
-        Answer::Done | Answer::Explained(_) => empty(),
+        // documents and events are asked for over our own wire only
+        Answer::Done | Answer::Explained(_) | Answer::Document { .. } | Answer::Stream(_) => empty(),
         Answer::Capabilities(paths) => system_answer::capabilities(&paths, reveal),
         Answer::System(request, _) | Answer::Public(request) => system_answer::render(request, reveal),
     };
@@ -70,7 +71,7 @@ fn not_found() -> WireResponse {
 /// A backend's own bytes, with identifiers replaced where the client knows other ones.
 fn native(reply: NativeReply) -> WireResponse {
     let body = if reply.spans.is_empty() { reply.body } else { splice(&reply) };
-    let mut response = WireResponse { status: reply.status, headers: reply.headers, body, trailers: None };
+    let mut response = WireResponse { status: reply.status, headers: reply.headers, body: body.into(), trailers: None };
     response.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -1,33 +1,24 @@
-//! Our own credential at a Vault or OpenBao server: obtained when first needed, renewed before it ends, replaced when the
-//! server no longer knows it. One login at a time; failures are spaced out so that a use-limited credential is not burned.
+//! Logging in to a Vault or OpenBao server: what each method sends, and the calls about our own token. Nothing is kept
+//! here; tokens live in their session.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::schema::{Answered, Auth};
-use crate::backend::{BackendError, HttpClient, UpstreamRequest};
+use super::schema::{Answered, Auth, Told};
+use crate::backend::{Answer, BackendError, HttpClient, UpstreamRequest};
 use crate::secret::SecretValue;
 
 const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
 const REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(5);
-const BACKOFF_FIRST: Duration = Duration::from_millis(500);
-const BACKOFF_LONGEST: Duration = Duration::from_secs(60);
-/// How long a look-up that found our token valid is believed when calls are denied.
-const TRUST: Duration = Duration::from_secs(5);
-/// How long to wait after a renewal that failed while the token still works.
-const RENEW_AGAIN: Duration = Duration::from_secs(2);
-const FOREVER: Duration = Duration::from_secs(365 * 86_400);
 
 /// Reads a stored credential; called at each login, so that a rotated one is picked up.
 pub type CredentialSource = Arc<dyn Fn() -> Result<SecretValue, &'static str> + Send + Sync>;
@@ -55,33 +46,22 @@ pub enum AuthMethod {
     },
 }
 
-/// A token that works, as far as we know.
-pub(super) struct Lease {
-    generation: u64,
-    token: HeaderValue,
-    /// When to renew and when it ends.
-    renew_at: Instant,
-    ends_at: Instant,
-    renewable: bool,
-}
-
-/// Keeps one token alive.
-pub(super) struct Session {
-    http: HttpClient,
-    base: reqwest::Url,
+/// A server and our way in. Cheap to clone: every session at one server shares the connections.
+#[derive(Clone)]
+pub(super) struct Account {
+    http: Arc<HttpClient>,
+    /// Ends in `v1`.
+    base: url::Url,
     namespace: Option<HeaderValue>,
     method: AuthMethod,
-    lease: ArcSwapOption<Lease>,
-    desk: Mutex<Desk>,
 }
 
-/// What only the one who logs in may touch.
-#[derive(Default)]
-struct Desk {
-    generation: u64,
-    validated: Option<Instant>,
-    not_before: Option<Instant>,
-    backoff: Option<Duration>,
+/// A token as the server just gave or extended it.
+pub(super) struct Fresh {
+    pub(super) token: HeaderValue,
+    /// Zero is one that does not end.
+    pub(super) ttl: Duration,
+    pub(super) renewable: bool,
 }
 
 #[derive(Deserialize)]
@@ -111,31 +91,40 @@ struct LookedUp {
     renewable: bool,
 }
 
-impl Session {
+impl Account {
     pub(super) fn new(
         http: HttpClient,
-        base: reqwest::Url,
+        endpoint: url::Url,
         namespace: Option<HeaderValue>,
         method: AuthMethod,
     ) -> Self {
-        Self { http, base, namespace, method, lease: ArcSwapOption::empty(), desk: Mutex::default() }
+        let mut base = endpoint;
+        if let Ok(mut path) = base.path_segments_mut() {
+            path.pop_if_empty().push("v1");
+        }
+        Self { http: Arc::new(http), base, namespace, method }
     }
 
-    pub(super) const fn http(&self) -> &HttpClient {
+    pub(super) fn http(&self) -> &HttpClient {
         &self.http
     }
 
-    /// `<base>/v1/<segments>`, each segment encoded.
-    pub(super) fn url<'s>(&self, segments: impl IntoIterator<Item = &'s str>) -> reqwest::Url {
+    /// Whether every login yields the same token.
+    pub(super) const fn has_one_token(&self) -> bool {
+        matches!(self.method, AuthMethod::Token(_))
+    }
+
+    /// `<endpoint>/v1/<segments>`, each segment encoded.
+    pub(super) fn url<'s>(&self, segments: impl IntoIterator<Item = &'s str>) -> url::Url {
         let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().push("v1").extend(segments);
+            path.extend(segments);
         }
         url
     }
 
     /// The headers of a request under `token`; the only ones a backend ever sees from us.
-    fn headers(&self, token: Option<&HeaderValue>) -> HeaderMap {
+    pub(super) fn headers(&self, token: Option<&HeaderValue>) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(REQUEST, HeaderValue::from_static("true"));
         if let Some(token) = token {
@@ -147,150 +136,66 @@ impl Session {
         headers
     }
 
-    /// Headers with a live token, logging in first if there is none.
-    pub(super) async fn signed(self: &Arc<Self>) -> Result<(HeaderMap, Arc<Lease>), BackendError> {
-        let lease = match self.lease.load_full() {
-            Some(lease) if Instant::now() < lease.ends_at => lease,
-            _ => self.detached(|session| async move { session.replace(None, false).await }).await?,
-        };
-        Ok((self.headers(Some(&lease.token)), lease))
-    }
-
-    /// Called when the server answered 403 under `lease`: finds out whether the token is gone. `true` means there is a new
-    /// one and the call may be tried again.
-    pub(super) async fn suspect(self: &Arc<Self>, lease: &Lease) -> Result<bool, BackendError> {
-        let generation = lease.generation;
-        self.detached(move |session| async move { session.revalidate(generation).await }).await
-    }
-
-    /// Runs on its own task: a caller that gives up must not cut a login in half.
-    async fn detached<T, F, Fut>(self: &Arc<Self>, work: F) -> Result<T, BackendError>
-    where
-        T: Send + 'static,
-        F: FnOnce(Arc<Self>) -> Fut,
-        Fut: Future<Output = Result<T, BackendError>> + Send + 'static,
-    {
-        tokio::spawn(work(self.clone())).await.unwrap_or(Err(BackendError::Login("the login task ended")))
-    }
-
-    async fn revalidate(self: Arc<Self>, generation: u64) -> Result<bool, BackendError> {
-        {
-            let mut desk = self.desk.lock().await;
-            let Some(lease) = self.lease.load_full() else { return Ok(false) };
-            if lease.generation != generation {
-                return Ok(true);
-            }
-            if desk.validated.is_some_and(|at| at.elapsed() < TRUST) {
-                return Ok(false);
-            }
-            let request = UpstreamRequest {
-                method: Method::GET,
-                url: &self.url(["auth", "token", "lookup-self"]),
-                headers: self.headers(Some(&lease.token)),
-                body: None,
-            };
-            let answer = within(self.http.send(request)).await?;
-            if answer.status != StatusCode::FORBIDDEN {
-                desk.validated = Some(Instant::now());
-                return Ok(false);
-            }
-        }
-        self.replace(Some(generation), true).await.map(|_| true)
-    }
-
-    /// Logs in unless somebody else just did. `stale` is a generation that must not be given back;
-    /// `revoked` says that the server no longer knows it.
-    async fn replace(self: Arc<Self>, stale: Option<u64>, revoked: bool) -> Result<Arc<Lease>, BackendError> {
-        let mut desk = self.desk.lock().await;
-        if let Some(lease) = self.lease.load_full()
-            && Instant::now() < lease.ends_at
-            && stale != Some(lease.generation)
-        {
-            return Ok(lease);
-        }
-        let now = Instant::now();
-        if desk.not_before.is_some_and(|at| now < at) {
-            return Err(BackendError::Login("the last login failed; the next one waits"));
-        }
-        match within(self.login()).await {
-            Ok((token, ttl, renewable)) => {
-                desk.generation += 1;
-                *desk = Desk { generation: desk.generation, ..Desk::default() };
-                let lease = Arc::new(Lease::new(desk.generation, token, ttl, renewable));
-                self.lease.store(Some(lease.clone()));
-                Ok(lease)
-            }
-            Err(error) => {
-                let wait = desk.backoff.map_or(BACKOFF_FIRST, |last| (last * 2).min(BACKOFF_LONGEST));
-                desk.backoff = Some(wait);
-                desk.not_before = Some(Instant::now() + jitter(wait));
-                // a token that only could not be renewed goes on until it ends
-                let gone = |lease: &Lease| revoked || Instant::now() >= lease.ends_at;
-                if self.lease.load().as_deref().is_none_or(gone) {
-                    self.lease.store(None);
+    /// Obtains a token.
+    pub(super) async fn log_in(&self) -> Result<Fresh, BackendError> {
+        within(async {
+            match &self.method {
+                AuthMethod::Token(source) => {
+                    let credential: TokenCredential = parse(source)?;
+                    self.look_up(sensitive(&credential.token)?).await
                 }
-                tracing::warn!(error = %error, "login at the backend failed");
-                Err(error)
+                AuthMethod::Approle { mount, source } => {
+                    let credential: ApproleCredential = parse(source)?;
+                    self.post_login(mount, &credential).await
+                }
+                AuthMethod::Kubernetes { mount, role, token_path } => {
+                    let jwt = tokio::fs::read_to_string(token_path).await.map(Zeroizing::new);
+                    let jwt = jwt.map_err(|_| BackendError::Login("token_path cannot be read"))?;
+                    self.post_login(mount, &KubernetesLogin { role, jwt: jwt.trim_end() }).await
+                }
             }
-        }
+        })
+        .await
     }
 
-    async fn login(&self) -> Result<(HeaderValue, Duration, bool), BackendError> {
-        match &self.method {
-            AuthMethod::Token(source) => {
-                let credential: TokenCredential = parse(source)?;
-                let token = sensitive(&credential.token)?;
-                let (ttl, renewable) = self.look_up(&token).await?;
-                Ok((token, ttl, renewable))
-            }
-            AuthMethod::Approle { mount, source } => {
-                let credential: ApproleCredential = parse(source)?;
-                self.post_login(mount, &credential).await
-            }
-            AuthMethod::Kubernetes { mount, role, token_path } => {
-                let jwt = tokio::fs::read_to_string(token_path).await.map(Zeroizing::new);
-                let jwt = jwt.map_err(|_| BackendError::Login("token_path cannot be read"))?;
-                self.post_login(mount, &KubernetesLogin { role, jwt: jwt.trim_end() }).await
-            }
-        }
+    /// Whether the server knows `token`.
+    pub(super) async fn knows(&self, token: &HeaderValue) -> Result<bool, BackendError> {
+        let answer = within(self.send_look_up(token)).await?;
+        Ok(answer.status != StatusCode::FORBIDDEN)
     }
 
-    /// A configured token's lifetime; zero is one that does not end.
-    async fn look_up(&self, token: &HeaderValue) -> Result<(Duration, bool), BackendError> {
-        let request = UpstreamRequest {
-            method: Method::GET,
-            url: &self.url(["auth", "token", "lookup-self"]),
-            headers: self.headers(Some(token)),
-            body: None,
-        };
-        let answer = self.http.send(request).await?;
+    /// Extends `token`. A [`BackendError::Login`] says that the server does not do that any more.
+    pub(super) async fn renew(&self, token: &HeaderValue) -> Result<Fresh, BackendError> {
+        let url = self.url(["auth", "token", "renew-self"]);
+        within(self.authenticate(&url, self.headers(Some(token)), b"{}".to_vec())).await
+    }
+
+    /// A configured token's lifetime.
+    async fn look_up(&self, token: HeaderValue) -> Result<Fresh, BackendError> {
+        let answer = self.send_look_up(&token).await?;
         if !answer.status.is_success() {
             return Err(refused(answer.status));
         }
-        let found = serde_json::from_slice::<Answered<'_>>(&answer.body).ok();
-        let found = found.and_then(|found| found.data).and_then(|data| serde_json::from_str(data.get()).ok());
+        let found: Option<Told<LookedUp>> = serde_json::from_slice(&answer.body).ok();
+        let found = found.and_then(|found| found.data);
         let LookedUp { ttl, renewable } = found.ok_or(BackendError::Login("lookup-self answered something else"))?;
-        Ok((Duration::from_secs(ttl), renewable))
+        Ok(Fresh { token, ttl: Duration::from_secs(ttl), renewable })
     }
 
-    async fn post_login(
-        &self,
-        mount: &str,
-        body: &impl Serialize,
-    ) -> Result<(HeaderValue, Duration, bool), BackendError> {
+    async fn send_look_up(&self, token: &HeaderValue) -> Result<Answer, BackendError> {
+        let url = self.url(["auth", "token", "lookup-self"]);
+        let headers = self.headers(Some(token));
+        self.http.send(UpstreamRequest { method: Method::GET, url: &url, headers, body: None }).await
+    }
+
+    async fn post_login(&self, mount: &str, body: &impl Serialize) -> Result<Fresh, BackendError> {
         let body = serde_json::to_vec(body).map_err(|_| BackendError::Login("the credential cannot be encoded"))?;
-        let segments = ["auth"].into_iter().chain(mount.split('/')).chain(["login"]);
-        let url = self.url(segments);
+        let url = self.url(["auth"].into_iter().chain(mount.split('/')).chain(["login"]));
         self.authenticate(&url, self.headers(None), body).await
     }
 
-    async fn authenticate(
-        &self,
-        url: &reqwest::Url,
-        mut headers: HeaderMap,
-        body: Vec<u8>,
-    ) -> Result<(HeaderValue, Duration, bool), BackendError> {
-        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    async fn authenticate(&self, url: &url::Url, mut headers: HeaderMap, body: Vec<u8>) -> Result<Fresh, BackendError> {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let request = UpstreamRequest { method: Method::POST, url, headers, body: Some(Bytes::from(body)) };
         let answer = self.http.send(request).await?;
         if !answer.status.is_success() {
@@ -300,68 +205,9 @@ impl Session {
         let auth: Option<Auth> = auth.and_then(|auth| serde_json::from_str(auth.get()).ok());
         let auth = auth.ok_or(BackendError::Login("the login answered no token"))?;
         let token = Zeroizing::new(auth.client_token);
-        Ok((sensitive(&token)?, Duration::from_secs(auth.lease_duration), auth.renewable))
+        let ttl = Duration::from_secs(auth.lease_duration);
+        Ok(Fresh { token: sensitive(&token)?, ttl, renewable: auth.renewable })
     }
-
-    /// Renews the token ahead of its end, for as long as the backend exists.
-    pub(super) async fn tend(self: &Arc<Self>) {
-        loop {
-            let lease = match self.lease.load_full() {
-                Some(lease) => lease,
-                None => match self.detached(|session| async move { session.replace(None, false).await }).await {
-                    Ok(lease) => lease,
-                    Err(_) => {
-                        tokio::time::sleep(jitter(Duration::from_secs(2))).await;
-                        continue;
-                    }
-                },
-            };
-            tokio::time::sleep_until(lease.renew_at).await;
-            if self.lease.load_full().is_some_and(|current| current.generation != lease.generation) {
-                continue;
-            }
-            let generation = lease.generation;
-            if self.detached(move |session| async move { session.renew(generation).await }).await.is_err() {
-                tokio::time::sleep(jitter(RENEW_AGAIN)).await;
-            }
-        }
-    }
-
-    async fn renew(self: Arc<Self>, generation: u64) -> Result<(), BackendError> {
-        let Some(lease) = self.lease.load_full().filter(|lease| lease.generation == generation) else { return Ok(()) };
-        if lease.renewable {
-            let url = self.url(["auth", "token", "renew-self"]);
-            let renewed = within(self.authenticate(&url, self.headers(Some(&lease.token)), b"{}".to_vec())).await;
-            if let Ok((token, ttl, renewable)) = renewed {
-                let _desk = self.desk.lock().await;
-                if self.lease.load_full().is_none_or(|current| current.generation != generation) {
-                    return Ok(());
-                }
-                let fresh = Lease::new(generation, token, ttl, renewable);
-                // a renewal that no longer gives time is followed by a login before the end
-                if fresh.ends_at > lease.ends_at || ttl > Duration::from_secs(10) {
-                    self.lease.store(Some(Arc::new(fresh)));
-                    return Ok(());
-                }
-            }
-        }
-        self.replace(Some(generation), false).await.map(|_| ())
-    }
-}
-
-impl Lease {
-    fn new(generation: u64, token: HeaderValue, ttl: Duration, renewable: bool) -> Self {
-        let ttl = if ttl.is_zero() { FOREVER } else { ttl };
-        let now = Instant::now();
-        Self { generation, token, renew_at: now + jitter(ttl * 2 / 3), ends_at: now + ttl, renewable }
-    }
-}
-
-/// Up to a tenth less, so that many processes do not act in step.
-fn jitter(around: Duration) -> Duration {
-    let mut byte = [0; 1];
-    let _uniform_enough = getrandom::fill(&mut byte);
-    around.saturating_sub(around / 10 * u32::from(byte.first().copied().unwrap_or(0)) / 255)
 }
 
 async fn within<T>(work: impl Future<Output = Result<T, BackendError>>) -> Result<T, BackendError> {

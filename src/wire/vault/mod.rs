@@ -7,18 +7,31 @@
 mod backend;
 mod body;
 mod decode;
+mod device;
 mod encode;
+mod exchange;
 mod fault;
 mod kv;
+mod lease_call;
+mod leases;
+mod lent;
 mod login;
 mod named;
+mod native;
+mod neutral;
+mod probe;
 mod schema;
 mod session;
 mod system;
 mod system_answer;
+mod token;
+mod transit;
+mod write;
 
 pub use backend::{VaultBackend, VaultSettings};
+pub use device::{Changed, MAX_AUDIT_LINE, changed};
 pub use login::{AuthMethod, CredentialSource};
+pub use transit::TransitKey;
 
 use super::{Answer, Decoded, Fault, Frontend, ListenerFacts, Named, Reveal, WireRequest, WireResponse};
 use crate::secret::{Action, WireKind};

@@ -3,11 +3,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
+use zeroize::Zeroizing;
 
 use crate::clock::Timestamp;
-use crate::secret::{Metadata, VersionInfo, VersionState};
+use crate::secret::{Metadata, SecretType, VersionInfo, VersionState};
 
 /// `{"errors": […]}`.
 #[derive(Serialize)]
@@ -49,13 +52,13 @@ pub(super) struct Answered<'a> {
     #[serde(default, borrow)]
     pub(super) request_id: Option<Cow<'a, str>>,
     #[serde(default, borrow)]
-    pub(super) lease_id: Option<Cow<'a, str>>,
-    #[serde(default, borrow)]
-    pub(super) data: Option<&'a RawValue>,
-    #[serde(default, borrow)]
     pub(super) auth: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    pub(super) wrap_info: Option<&'a RawValue>,
+}
+
+/// The `data` of an answer's envelope and nothing else, on the way in.
+#[derive(Deserialize)]
+pub(super) struct Told<T> {
+    pub(super) data: Option<T>,
 }
 
 /// A token, as a login or renewal answers it.
@@ -130,6 +133,63 @@ pub(super) struct Metadata2 {
 /// `data.keys` of a list, on the way in.
 #[derive(Deserialize)]
 pub(super) struct Keys {
-    #[serde(default)]
+    // an answer without them is no list: it must never pass for an empty one
     pub(super) keys: Vec<String>,
+}
+
+/// A value as KV fields (PRODUCT §3): a JSON object as it is, everything else under `value`. `None` if it is not what its
+/// type says.
+pub(super) fn fields(bytes: &[u8], secret_type: SecretType) -> Option<Box<RawValue>> {
+    #[derive(Serialize)]
+    struct Wrapped<'a, V> {
+        value: V,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        encoding: Option<&'a str>,
+    }
+    match secret_type {
+        SecretType::Json => {
+            let value: &RawValue = serde_json::from_slice(bytes).ok()?;
+            if value.get().starts_with('{') {
+                return Some(value.to_owned());
+            }
+            to_raw_value(&Wrapped { value, encoding: None }).ok()
+        }
+        SecretType::Text => {
+            let value = std::str::from_utf8(bytes).ok()?;
+            to_raw_value(&Wrapped { value, encoding: None }).ok()
+        }
+        SecretType::Binary => {
+            let value = Zeroizing::new(STANDARD.encode(bytes));
+            to_raw_value(&Wrapped { value: value.as_str(), encoding: Some("base64") }).ok()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn w11_values_become_fields_byte_for_byte_or_not_at_all() {
+        let good: [(&[u8], SecretType, &str); 6] = [
+            (b"{\"b\": 1.50, \"a\":\t\"x\"}", SecretType::Json, "{\"b\": 1.50, \"a\":\t\"x\"}"),
+            (b"[1, 2]", SecretType::Json, r#"{"value":[1, 2]}"#),
+            (b"12345678901234567890.10", SecretType::Json, r#"{"value":12345678901234567890.10}"#),
+            ("gr\u{fc}n \"x\"\n".as_bytes(), SecretType::Text, "{\"value\":\"gr\u{fc}n \\\"x\\\"\\n\"}"),
+            (b"", SecretType::Text, r#"{"value":""}"#),
+            (b"\xff\x00", SecretType::Binary, r#"{"value":"/wA=","encoding":"base64"}"#),
+        ];
+        for (bytes, secret_type, expected) in good {
+            assert_eq!(fields(bytes, secret_type).unwrap().get(), expected);
+        }
+        let bad: [(&[u8], SecretType); 4] = [
+            (b"{\"a\":1},\"options\":{\"cas\":0}", SecretType::Json),
+            (b"{", SecretType::Json),
+            (b"", SecretType::Json),
+            (b"\xff", SecretType::Text),
+        ];
+        for (bytes, secret_type) in bad {
+            assert!(fields(bytes, secret_type).is_none(), "{bytes:?}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::decode::{self, Target, Verb};
-use super::{Shape, body};
+use super::{Shape, body, lease_call};
 use crate::error::ErrorKind;
 use crate::wire::{Fault, Probe, Query, Request, SystemRequest};
 
@@ -26,6 +26,7 @@ pub(super) fn decode(rest: &[&str], target: &mut Target<'_, '_>) -> Result<(Requ
             None => return Err(Fault { preflight: true, ..Fault::of(ErrorKind::Denied) }),
         },
         (["capabilities-self"], Verb::Write) => SystemRequest::Capabilities(probes(target)?),
+        (["leases", verb, rest @ ..], Verb::Write) => return lease_call::decode(verb, rest, target),
         _ => return Err(Fault::of(ErrorKind::Denied)),
     };
     Ok((Request::System(request), Shape::System))

@@ -50,6 +50,10 @@ pub(super) fn render(request: &SystemRequest, reveal: Reveal<'_>) -> WireRespons
             ok(&Envelope::new(id, data, ()))
         }
         SystemRequest::Capabilities(_) => capabilities(&[], reveal),
+        // asked for over our own wire only
+        SystemRequest::OpenApi => {
+            super::fault::render(crate::wire::Fault::of(crate::error::ErrorKind::NotFound), reveal)
+        }
     }
 }
 

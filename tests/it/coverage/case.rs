@@ -117,6 +117,22 @@ impl Case {
         Self::about(call, operation, "-", Expected::note(status, "ok"))
     }
 
+    /// The same for one that ends in an error.
+    pub(super) fn administration_refused(
+        call: Call,
+        operation: &'static str,
+        status: u16,
+        outcome: &'static str,
+    ) -> Self {
+        Self::about(call, operation, "-", Expected::note(status, outcome))
+    }
+
+    /// A change of the process itself that policy decides: a line before it, and one that says how it ended.
+    pub(super) fn change(call: Call, operation: &'static str, status: u16, outcome: &'static str) -> Self {
+        let lines = [Told::new("note", "ok", "-"), Told::new("note", outcome, "-")];
+        Self::about(call, operation, "-", Expected::new(status, &lines))
+    }
+
     /// A call that needs no credential and looks at none.
     pub(super) fn open(call: Call, operation: &'static str, expected: &Expected) -> Self {
         let (wire, method, target, body) = call;

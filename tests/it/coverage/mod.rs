@@ -20,13 +20,16 @@ use crate::stub::{Seen, Stub, kv2_body};
 const NOBODY: &str = "nobody-token-of-the-coverage";
 const UNKNOWN: &str = "s.unknownunknownunknownun";
 const SECRET_ID: &str = "secret-id-of-the-coverage";
+/// base64 of 32 bytes
+const SEAL_KEY: &str = "c2VhbC1rZXktb2YtdGhlLWNvdmVyYWdlLXN1aXRlLTE=\n";
 /// Below the number of refusals without a principal that the trail writes in full in a second.
 const REFUSALS_A_SECOND: usize = 60;
 
-/// Two wires over local folders, a passthrough mount and a proxied folder; the admin may do everything.
+/// Two wires over local folders of a durable store, a passthrough mount and a proxied folder; the admin may do everything.
 const CONFIG: &str = r#"
 version: 1
-store: {local: [apps, scratch]}
+store: {path: {dir}/store/store.redb, local: [apps, scratch]}
+seal: {provider: file, path: {dir}/seal.key}
 audit:
   key: {file: {dir}/audit.key}
   instance: it
@@ -84,6 +87,7 @@ fn builder(stub: &Stub) -> ProxyBuilder {
         .config(&CONFIG.replace("STUB", stub.address()))
         .file("nobody.token", NOBODY)
         .file("secret-id", SECRET_ID)
+        .file("seal.key", SEAL_KEY)
         .file("backend.json", r#"{"role_id":"role-at-the-backend","secret_id":"secret-id-at-the-backend"}"#)
 }
 

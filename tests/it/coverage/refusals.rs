@@ -136,6 +136,10 @@ fn refused() -> Vec<Refused> {
         own("POST", "/v1/tokens", JSON, r#"["t/anybody",["admins"]]"#, 400, "refusal scaivault unknown malformed - -"),
         own("POST", "/v1/secrets/apps/x", JSON, "{}", 405, "refusal scaivault unknown unsupported - -"),
         own("GET", "/v1/elsewhere", &[], "", 404, "refusal scaivault unknown not_found - -"),
+        own("POST", "/v1/federation/backends", JSON, "[]", 400, "refusal scaivault unknown malformed - -"),
+        own("PUT", "/v1/federation/backends", JSON, "{}", 405, "refusal scaivault unknown unsupported - -"),
+        own("GET", "/v1/federation/backends/fed_abc", &[], "", 400, "refusal scaivault unknown malformed - -"),
+        own("POST", "/v1/seal/rotate", JSON, r#"{"key":"other"}"#, 400, "refusal scaivault unknown malformed - -"),
         own(
             "GET",
             "/v1/secrets/apps/x?list=true&cursor=forged",

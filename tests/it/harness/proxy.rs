@@ -225,11 +225,17 @@ impl Proxy {
 
     /// Starts the process again over the same files and ports, after its end.
     pub(crate) fn start_again(&mut self) {
-        assert!(self.child.try_wait().unwrap().is_some(), "it is still running");
-        self.child = spawn(&self.place, &self.env);
-        if let Err(status) = self.wait_for_start() {
-            panic!("the proxy did not start again ({status}):\n{}", self.stderr());
+        if let Err(ended) = self.try_start_again() {
+            panic!("the proxy did not start again ({}):\n{}", ended.status, ended.stderr);
         }
+    }
+
+    /// [`Self::start_again`] where that may be refused; yields what it said this time.
+    pub(crate) fn try_start_again(&mut self) -> Result<(), Ended> {
+        assert!(self.child.try_wait().unwrap().is_some(), "it is still running");
+        let before = self.stderr().len();
+        self.child = spawn(&self.place, &self.env);
+        self.wait_for_start().map_err(|status| Ended { status, stderr: self.stderr()[before..].to_owned() })
     }
 
     fn wait_for_start(&mut self) -> Result<(), ExitStatus> {

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::harness::{Response, request};
+use crate::harness::{Response, request, send_signal};
 
 /// Where the tools are.
 pub(crate) struct Peers {
@@ -32,11 +32,31 @@ pub(crate) struct OpenBao {
     /// What `peers/seed.py` answered: credentials, names, and a plan for the sessions under `plan`.
     pub(crate) seed: Value,
     // The server ends when this end of the pipe closes: when the test process ends, however it ends.
-    _stdin: ChildStdin,
-    _child: Child,
+    stdin: Option<ChildStdin>,
+    child: Child,
 }
 
 impl OpenBao {
+    /// A server of a test's own with nothing in it, which keeps what it is told in a directory: ended and started again
+    /// over the same directory and addresses (`127.0.0.1:PORT` of its API and of its cluster), it is the same server.
+    ///
+    /// # Panics
+    /// When it does not start; its log is `openbao.log` in the directory.
+    pub(crate) fn kept(data: &Path, address: &str, cluster: &str) -> Self {
+        let port = |address: &str| address.rsplit(':').next().unwrap().to_owned();
+        std::fs::create_dir_all(data).unwrap();
+        let arguments = ["--port".to_owned(), port(address), "--cluster-port".to_owned(), port(cluster)];
+        launch(&data.join("openbao.log"), |command| command.arg("--data").arg(data).args(arguments))
+    }
+
+    /// Kills the server outright, and waits until it is gone.
+    pub(crate) fn kill(mut self) {
+        let pid = self.seed["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).unwrap();
+        send_signal(pid, 9);
+        drop(self.stdin.take());
+        self.child.wait().unwrap();
+    }
+
     /// `127.0.0.1:PORT`.
     pub(crate) fn address(&self) -> &str {
         self.addr.strip_prefix("http://").unwrap()
@@ -101,26 +121,27 @@ pub(crate) fn openbao() -> &'static OpenBao {
 }
 
 fn start() -> OpenBao {
+    launch(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("openbao.log"), |command| command)
+}
+
+/// Starts a server by its script, with further arguments.
+fn launch(log: &Path, further: impl FnOnce(&mut Command) -> &mut Command) -> OpenBao {
     let peers = installed();
-    let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join("openbao.log");
-    let mut child = Command::new(&peers.python)
-        .arg(here().join("openbao.py"))
-        .arg("--bao")
-        .arg(&peers.bao)
-        .arg("--log")
-        .arg(&log)
+    let mut command = Command::new(&peers.python);
+    command.arg(here().join("openbao.py")).arg("--bao").arg(&peers.bao).arg("--log").arg(log);
+    let mut child = further(&mut command)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .spawn()
         .unwrap_or_else(|error| panic!("{}: {error}", peers.python.display()));
-    let stdin = child.stdin.take().unwrap();
+    let stdin = child.stdin.take();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let seed: Value = serde_json::from_str(&line)
         .unwrap_or_else(|error| panic!("OpenBao did not start ({error}), see {}: {line}", log.display()));
     let text = |name: &str| seed[name].as_str().unwrap_or_else(|| panic!("no `{name}` in the seed")).to_owned();
-    OpenBao { addr: text("addr"), root_token: text("root_token"), seed, _stdin: stdin, _child: child }
+    OpenBao { addr: text("addr"), root_token: text("root_token"), seed, stdin, child }
 }
 
 /// The directory of the scripts.

@@ -1,0 +1,62 @@
+//! Rules that are no longer synced although they lead where they led: their copies go, unless something is in them that is
+//! nowhere else.
+
+use std::sync::Arc;
+
+use crate::config::Problem;
+use crate::pipeline::Snapshot;
+use crate::seal::SealError;
+use crate::secret::{Mode, Tenant};
+use crate::sync::Replica;
+
+/// A replica and which of its rules flips.
+pub(super) struct Flip {
+    replica: Arc<Replica>,
+    rule: u32,
+}
+
+/// What flips from one snapshot to the next. A rule that is gone flips nothing: its copies are quarantined.
+pub(super) fn between(old: &Snapshot, next: &Snapshot) -> Vec<Flip> {
+    let mut flips = Vec::new();
+    for (tenant, state) in &old.tenants {
+        for replica in state.backends.iter().filter_map(|backend| backend.replica.as_ref()) {
+            let backends = next.tenants.get(tenant).map(|tenant| tenant.backends.as_slice()).unwrap_or_default();
+            let Some(backend) = backends.iter().find(|backend| backend.id == replica.id) else { continue };
+            for (rule, before) in (0_u32..).zip(&replica.rules) {
+                let is_proxied =
+                    |after: &&crate::secret::RuleSettings| after.route == before.route && after.mode == Mode::Proxy;
+                if before.mode == Mode::Sync && backend.rules.iter().any(|after| is_proxied(&after)) {
+                    flips.push(Flip { replica: replica.clone(), rule });
+                }
+            }
+        }
+    }
+    flips
+}
+
+/// Why copies cannot be given up.
+pub(super) fn hindrances(flips: &[Flip]) -> Vec<Problem> {
+    let mut found = Vec::new();
+    for Flip { replica, rule } in flips {
+        let whose = if replica.tenant == Tenant::default_tenant() {
+            String::new()
+        } else {
+            format!("tenants.{}.", replica.tenant)
+        };
+        let key = format!("{whose}backends[{}].path_mapping[{rule}].mode", replica.index);
+        match replica.unsettled(Some(*rule)) {
+            Ok(reasons) => found.extend(reasons.into_iter().map(|reason| Problem::new(key.clone(), None, reason))),
+            Err(error) => found.push(Problem::new(key, None, error.to_string())),
+        }
+    }
+    found
+}
+
+/// Removes the copies; yields how many.
+pub(super) async fn purge(flips: &[Flip]) -> Result<u64, SealError> {
+    let mut purged = 0;
+    for Flip { replica, rule } in flips {
+        purged += replica.purge_copies(Some(*rule)).await?;
+    }
+    Ok(purged)
+}

@@ -1,0 +1,176 @@
+//! Where records are kept: in memory under a key that is never stored, or in a file whose keys a provider unwraps.
+
+use std::fs::DirBuilder;
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::build::seal_credentials;
+use crate::config::{BackendConfig, Config, PassphraseSource, Problem, SealKey, SealService};
+use crate::seal::{
+    Barrier, EnvKey, FileKey, KeyProvider, Keyring, Passphrase, RandomKey, Records, RootKey, SealError,
+    generate_key_file,
+};
+use crate::secret::Tenant;
+use crate::store::{Cached, FileStore, MemoryStore, Store};
+use crate::wire::vault::TransitKey;
+
+/// The mount every transit engine has unless somebody moved it.
+const TRANSIT: &str = "transit";
+
+/// The store of a process.
+pub(super) enum Keeper {
+    /// Gone with the process.
+    Memory {
+        root: RootKey,
+        store: Arc<dyn Store>,
+    },
+    File {
+        keyring: Arc<Keyring>,
+        file: Arc<dyn Store>,
+        cache_bytes: u64,
+    },
+}
+
+impl Keeper {
+    /// A store in memory under a random key.
+    pub(super) fn in_memory() -> Result<Self, Problem> {
+        let root = RandomKey.root_key().map_err(|error| Problem::new("seal", None, error.to_string()))?;
+        Ok(Self::Memory { root, store: Arc::new(MemoryStore::default()) })
+    }
+
+    /// The store a configuration names. One that cannot be opened is an error, never a fresh start.
+    pub(super) fn open(config: &Config) -> Result<Self, Problem> {
+        let Some(path) = path(config) else {
+            let root = root_key(config).map_err(|error| Problem::new("seal", None, error.to_string()))?;
+            return Ok(Self::Memory { root, store: Arc::new(MemoryStore::default()) });
+        };
+        let (key, path) = path;
+        let failed = |error: String| Problem::new(key, None, error);
+        let current = current(config, config.seal.as_ref().map(|seal| &seal.current))?;
+        let previous = config.seal.as_ref().and_then(|seal| seal.previous.as_ref());
+        let previous = previous.map(|key| provider(config, key, "seal.previous")).transpose()?;
+        let file: Arc<dyn Store> = Arc::new(FileStore::open(&path).map_err(|error| failed(error.to_string()))?);
+        let opening = Keyring::open(file.clone(), &*current, previous.as_deref());
+        let keyring = wait(opening).map_err(failed)?;
+        let keyring = keyring.map_err(|error| Problem::new("seal", None, format!("{}: {error}", path.display())))?;
+        Ok(Self::File { keyring: Arc::new(keyring), file, cache_bytes: config.store.cache_bytes })
+    }
+
+    /// A tenant's records: to be asked for once a tenant.
+    pub(super) async fn records(&self, tenant: &Tenant) -> Result<Arc<Records>, SealError> {
+        match self {
+            Self::Memory { root, store } => Ok(in_memory(root, store, tenant)),
+            Self::File { keyring, file, cache_bytes } => {
+                let barrier = keyring.barrier(tenant).await?;
+                let cached = Cached::new(file.clone(), *cache_bytes);
+                Ok(Arc::new(Records::open(barrier, Arc::new(cached))))
+            }
+        }
+    }
+
+    /// The same where nothing has to be waited for.
+    pub(super) fn records_now(&self, tenant: &Tenant) -> Option<Arc<Records>> {
+        match self {
+            Self::Memory { root, store } => Some(in_memory(root, store, tenant)),
+            Self::File { .. } => None,
+        }
+    }
+
+    pub(super) fn keyring(&self) -> Option<&Arc<Keyring>> {
+        match self {
+            Self::Memory { .. } => None,
+            Self::File { keyring, .. } => Some(keyring),
+        }
+    }
+
+    /// The audit key of a configuration that names none: it follows the root key where that can be had without the store,
+    /// so that the trail can be verified elsewhere.
+    pub(super) fn audit_key(&self, config: &Config) -> Result<crate::audit::AuditKey, Problem> {
+        use crate::audit::AuditKey;
+        match self {
+            Self::Memory { root, .. } => Ok(AuditKey::derive(root.bytes())),
+            Self::File { keyring, .. } => match config.seal.as_ref().map(|seal| &seal.current) {
+                Some(key) if key.is_direct() => {
+                    let root = root_key(config).map_err(|error| Problem::new("seal", None, error.to_string()))?;
+                    Ok(AuditKey::derive(root.bytes()))
+                }
+                _ => Ok(AuditKey::derive(keyring.derive("audit").as_slice())),
+            },
+        }
+    }
+}
+
+fn in_memory(root: &RootKey, store: &Arc<dyn Store>, tenant: &Tenant) -> Arc<Records> {
+    // a store in memory belongs to this process only, so its id needs no place to be kept
+    Arc::new(Records::new(Barrier::new(root, [0; 16], tenant), store.clone()))
+}
+
+/// Where the store's file is, and the key that says so.
+pub(super) fn path(config: &Config) -> Option<(&'static str, PathBuf)> {
+    let store = &config.store;
+    let in_state = || store.state.as_ref().map(|state| ("store.state", state.join("state.redb")));
+    store.path.clone().map(|path| ("store.path", path)).or_else(in_state)
+}
+
+/// What wraps the store's root key: the configured provider, else a key kept beside the store.
+pub(super) fn current(config: &Config, seal: Option<&SealKey>) -> Result<Box<dyn KeyProvider>, Problem> {
+    match (seal, path(config)) {
+        (Some(key), _) => provider(config, key, "seal"),
+        (None, Some((at, store))) => kept_key(&store).map_err(|error| Problem::new(at, None, error)),
+        (None, None) => Ok(Box::new(RandomKey)),
+    }
+}
+
+fn provider(config: &Config, key: &SealKey, at: &str) -> Result<Box<dyn KeyProvider>, Problem> {
+    let failed = |text: String| Problem::new(at, None, text);
+    Ok(match key {
+        SealKey::File { path } => Box::new(FileKey(path.clone())),
+        SealKey::Env { variable } => Box::new(EnvKey(variable.clone())),
+        SealKey::Passphrase(PassphraseSource::File(path)) => Box::new(Passphrase::from_file(path)),
+        SealKey::Passphrase(PassphraseSource::Env(name)) => Box::new(Passphrase::from_variable(name)),
+        SealKey::Service { provider: SealService::VaultTransit, key, config: service } => {
+            let BackendConfig::HashicorpVault(vault) = &**service else {
+                return Err(failed("config is not that of a Vault server".to_owned()));
+            };
+            let settings = seal_credentials(config, vault).map_err(failed)?;
+            Box::new(TransitKey::new(settings, TRANSIT, key))
+        }
+        SealKey::Service { .. } => return Err(failed("this provider is not served by this release".to_owned())),
+    })
+}
+
+/// Runs a future to its end where no runtime is.
+pub(super) fn wait<T>(future: impl Future<Output = T>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("a runtime cannot be started: {error}"))?;
+    Ok(runtime.block_on(future))
+}
+
+fn root_key(config: &Config) -> Result<RootKey, SealError> {
+    match config.seal.as_ref().map(|seal| &seal.current) {
+        None => RandomKey.root_key(),
+        Some(SealKey::File { path }) => FileKey(path.clone()).root_key(),
+        Some(SealKey::Env { variable }) => EnvKey(variable.clone()).root_key(),
+        Some(SealKey::Passphrase(_) | SealKey::Service { .. }) => {
+            Err(SealError::Key("this provider needs store.path or store.state: it wraps the key of a store".to_owned()))
+        }
+    }
+}
+
+/// A key beside the store it wraps, for a store nobody gave one: made with the store, and only with it.
+fn kept_key(store: &Path) -> Result<Box<dyn KeyProvider>, String> {
+    let directory = store.parent().unwrap_or(Path::new("."));
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            return Err(format!("{}: {error}", directory.display()));
+        }
+        _ => {}
+    }
+    let key = directory.join("root-key");
+    if !key.exists() && !store.exists() {
+        generate_key_file(&key).map_err(|error| error.to_string())?;
+    }
+    Ok(Box::new(FileKey(key)))
+}

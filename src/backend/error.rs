@@ -1,0 +1,78 @@
+//! Why a backend gave no answer, in our own words.
+
+use thiserror::Error;
+
+use crate::error::ErrorKind;
+
+/// Why a backend gave no answer that could be passed on. Never holds the backend's own words: they may hold anything.
+#[derive(Clone, Debug, Error)]
+pub enum BackendError {
+    /// No connection, or it broke. The text is ours.
+    #[error("{0}")]
+    Unavailable(&'static str),
+    /// The backend answered with a status that says it cannot serve.
+    #[error("answered {0}")]
+    Failing(u16),
+    /// Too many calls; not before so many seconds.
+    #[error("too many calls")]
+    RateLimited(Option<u64>),
+    /// The backend does not let our own credential do this.
+    #[error("our credential is not allowed to do this")]
+    Denied,
+    /// The backend refused the request for another reason.
+    #[error("refused the request with {0}")]
+    Rejected(u16),
+    /// Nothing came back in time.
+    #[error("no answer within the deadline")]
+    Timeout,
+    /// We could not log in.
+    #[error("not logged in: {0}")]
+    Login(&'static str),
+    /// The answer was not one we accept: too large, compressed, cut, a redirect, or not of the expected form.
+    #[error("unusable answer: {0}")]
+    Unusable(&'static str),
+    /// The backend does not offer this operation.
+    #[error("not offered by this backend")]
+    Unsupported,
+    /// A write named the version it replaces, and another one is current. Nothing was written.
+    #[error("changed meanwhile")]
+    Conflict,
+    /// A write may have reached the backend and what became of it is not known: only reading back tells. Never given for a
+    /// write that surely did nothing, nor for anything but a write.
+    #[error("the answer to a write was lost: {0}")]
+    Unknown(&'static str),
+}
+
+impl BackendError {
+    /// What a client is told.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Unavailable(_) | Self::Failing(_) | Self::Login(_) => ErrorKind::UpstreamUnavailable,
+            Self::RateLimited(_) => ErrorKind::RateLimited,
+            Self::Denied | Self::Rejected(_) | Self::Unusable(_) => ErrorKind::UpstreamRejected,
+            Self::Timeout | Self::Unknown(_) => ErrorKind::Timeout,
+            Self::Unsupported => ErrorKind::Unsupported,
+            Self::Conflict => ErrorKind::Conflict,
+        }
+    }
+
+    /// Seconds after which a retry makes sense, if known.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::RateLimited(after) => *after,
+            _ => None,
+        }
+    }
+
+    /// Whether the same call may be sent again, if it is one that can be repeated at all.
+    pub(super) const fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Failing(502..=504))
+    }
+
+    /// Whether it says something about the backend's health.
+    pub(super) const fn is_failure(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Failing(_) | Self::Timeout | Self::Login(_) | Self::Unknown(_))
+    }
+}

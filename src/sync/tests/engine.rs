@@ -1,0 +1,179 @@
+//! The engine itself: stations, orders, reports that outlive it, and what it tells.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::fake::Fake;
+use super::rig::{Directory, auditor, path, replica, until};
+use crate::clock::{ManualClock, SystemClock, Timestamp};
+use crate::events::Bus;
+use crate::secret::{BackendId, SecretPath, SyncScope, Tenant};
+use crate::sync::report::{Health, Report, RunOutcome};
+use crate::sync::{Copies, Engine, Replica};
+use crate::telemetry::Metrics;
+
+struct Bench {
+    engine: Arc<Engine>,
+    bus: Bus,
+    fake: Arc<Fake>,
+    replica: Arc<Replica>,
+    tenant: Tenant,
+    id: BackendId,
+    _directory: Directory,
+}
+
+impl Bench {
+    fn new(change: impl FnOnce(&mut Replica)) -> Self {
+        let fake = Fake::new(Arc::new(ManualClock::at(Timestamp::from_secs(1_000_000))));
+        let replica = Arc::new(replica(fake.clone(), change));
+        Self::of(fake, replica)
+    }
+
+    fn of(fake: Arc<Fake>, replica: Arc<Replica>) -> Self {
+        let directory = Directory::new();
+        let bus = Bus::new(Arc::new(SystemClock));
+        let engine = Engine::new(Arc::new(SystemClock), auditor(&directory), bus.clone(), Metrics::new());
+        let (tenant, id) = (replica.tenant.clone(), replica.id.clone());
+        Self { engine, bus, fake, replica, tenant, id, _directory: directory }
+    }
+
+    fn start(&self) {
+        self.engine.keep(vec![self.replica.clone()]);
+        self.engine.attach(tokio::runtime::Handle::current());
+    }
+
+    /// Orders a run and waits for its report.
+    async fn run(&self, paths: Option<Vec<SecretPath>>) -> Report {
+        let run = self.engine.sync_now(&self.tenant, &self.id, paths).unwrap();
+        until("the run ends", || self.engine.run(&self.tenant, &self.id, run.as_str()).is_some()).await;
+        self.engine.run(&self.tenant, &self.id, run.as_str()).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn an_ordered_run_is_done_and_reported_and_another_backend_is_not_there() {
+    let bench = Bench::new(|_| {});
+    bench.fake.put("kv/data/a", "1");
+    let other = BackendId::from_bytes([9; 16]);
+    assert!(bench.engine.sync_now(&bench.tenant, &bench.id, None).is_none(), "nothing is kept yet");
+    bench.start();
+    assert!(bench.engine.sync_now(&bench.tenant, &other, None).is_none());
+    let foreign = Tenant::parse("other").unwrap();
+    assert!(bench.engine.sync_now(&foreign, &bench.id, None).is_none());
+    assert!(bench.engine.status(&foreign, &bench.id).is_none());
+    let report = bench.run(None).await;
+    assert_eq!((report.outcome, report.scope.as_str()), (RunOutcome::Completed, "full"));
+    bench.fake.put("kv/data/a", "2");
+    let report = bench.run(Some(vec![path("apps/a")])).await;
+    assert_eq!((report.scope.as_str(), report.updated), ("paths", 1), "{report:?}");
+    let status = bench.engine.status(&bench.tenant, &bench.id).unwrap();
+    assert_eq!((status.state, status.secrets_synced, status.conflicts), (Health::Healthy, 1, 0));
+    assert!(status.last_sync_at.is_some() && status.staleness_seconds.is_some());
+    let json = serde_json::to_value(&status).unwrap();
+    assert_eq!(json["state"], "healthy");
+    assert!(!bench.engine.cancel(&bench.tenant, &bench.id), "nothing runs");
+    bench.engine.stop().await;
+    assert!(bench.engine.status(&bench.tenant, &bench.id).is_none());
+}
+
+#[tokio::test]
+async fn what_a_reader_wants_is_fetched_without_anybody_ordering_it() {
+    let bench = Bench::new(|replica| {
+        replica.rules[0].scope = SyncScope::Demand;
+        replica.prefetch = vec![path("apps/first")];
+    });
+    bench.fake.put("kv/data/first", "1");
+    bench.fake.put("kv/data/wanted", "1");
+    bench.start();
+    let has = |name: &str| bench.replica.records.stored(&path(name)).is_some();
+    until("the prefetched path is there", || has("apps/first")).await;
+    bench.replica.copies.want(0, &path("apps/wanted"));
+    until("the wanted path is there", || has("apps/wanted")).await;
+    bench.engine.stop().await;
+}
+
+#[tokio::test]
+async fn reports_and_wholeness_outlive_the_engine() {
+    let bench = Bench::new(|_| {});
+    bench.fake.put("kv/data/a", "1");
+    bench.fake.put("kv/data/large", &"x".repeat(2000));
+    bench.start();
+    let report = bench.run(None).await;
+    bench.engine.stop().await;
+    let records = bench.replica.records.clone();
+    let copies = Arc::new(Copies::new(1));
+    let restarted = replica(bench.fake.clone(), |replica| {
+        (replica.records, replica.copies) = (records, copies.clone());
+    });
+    bench.fake.set(|switches| switches.lost = true);
+    let later = Bench::of(bench.fake.clone(), Arc::new(restarted));
+    later.start();
+    until("it remembers", || copies.whole(0)).await;
+    assert!(copies.checked_at(0, &path("apps/a"), 0) > Timestamp::from_secs(1));
+    assert!(copies.is_failing(0, &path("apps/large")), "its reads go through, also after a restart");
+    assert_eq!(later.engine.run(&later.tenant, &later.id, &report.id), Some(report));
+    later.engine.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_told_once_and_so_is_its_end() {
+    let bench = Bench::new(|replica| replica.rules[0].interval = Duration::from_secs(20));
+    bench.fake.put("kv/data/a", "1");
+    bench.fake.set(|switches| switches.lost = true);
+    let mut events = bench.bus.subscribe(&bench.tenant);
+    bench.start();
+    let mut told: Vec<String> = Vec::new();
+    let mut next = async || {
+        let event: serde_json::Value = serde_json::from_str(&events.next().await.unwrap()).unwrap();
+        event["type"].as_str().unwrap().to_owned()
+    };
+    while told.last().is_none_or(|kind| kind != "federation.backend.unreachable") {
+        told.push(next().await);
+    }
+    assert!(told.len() >= 4, "three failures come first: {told:?}");
+    assert_eq!(bench.engine.status(&bench.tenant, &bench.id).unwrap().state, Health::Unreachable);
+    for _ in 0..10 {
+        assert_eq!(next().await, "federation.sync.failed", "it is told once");
+    }
+    bench.fake.set(|switches| switches.lost = false);
+    while told.last().is_none_or(|kind| kind != "federation.sync.completed") {
+        told.push(next().await);
+    }
+    let recovered = told.iter().filter(|kind| *kind == "federation.backend.recovered").count();
+    assert_eq!(recovered, 1, "{told:?}");
+    assert_ne!(bench.engine.status(&bench.tenant, &bench.id).unwrap().state, Health::Unreachable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_denial_is_told_once_and_shows_until_we_are_let_in() {
+    let bench = Bench::new(|replica| replica.rules[0].interval = Duration::from_secs(20));
+    bench.fake.put("kv/data/a", "1");
+    bench.fake.set(|switches| switches.denied = true);
+    let mut events = bench.bus.subscribe(&bench.tenant);
+    bench.start();
+    let mut told: Vec<String> = Vec::new();
+    while told.len() < 6 {
+        let event: serde_json::Value = serde_json::from_str(&events.next().await.unwrap()).unwrap();
+        told.push(event["type"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(told.iter().filter(|kind| *kind == "federation.backend.denied").count(), 1, "{told:?}");
+    assert!(bench.replica.copies.denied_since().is_some());
+    assert_eq!(bench.engine.status(&bench.tenant, &bench.id).unwrap().state, Health::Denied);
+    bench.fake.set(|switches| switches.denied = false);
+    until("we are let in", || bench.replica.copies.denied_since().is_none()).await;
+}
+
+#[tokio::test]
+async fn exactly_the_kept_backends_are_worked_for() {
+    let bench = Bench::new(|_| {});
+    bench.start();
+    let same = bench.engine.sync_now(&bench.tenant, &bench.id, None);
+    assert!(same.is_some());
+    bench.engine.keep(vec![bench.replica.clone()]);
+    assert!(bench.engine.status(&bench.tenant, &bench.id).is_some());
+    bench.engine.keep(Vec::new());
+    assert!(bench.engine.status(&bench.tenant, &bench.id).is_none());
+    bench.engine.stop().await;
+    bench.engine.keep(vec![bench.replica.clone()]);
+    assert!(bench.engine.status(&bench.tenant, &bench.id).is_none(), "it was stopped");
+}

@@ -1,0 +1,213 @@
+//! Writes that stay here: the copy runs ahead of its backend. Where there is no copy yet the backend is asked once what it
+//! has, so that the next comparison knows what the write was based on.
+
+use super::{Errand, WriteError};
+use crate::clock::Timestamp;
+use crate::seal::edit::{self, Mark, ONLY_HERE};
+use crate::seal::{Change, Head, RemoteMark, SealError};
+use crate::secret::{
+    Metadata, Outcome, Precondition, RuleSettings, SecretAction, SecretRecord, SecretType, SecretValue, VersionInfo,
+    WriteOptions,
+};
+use crate::sync::Replica;
+use crate::sync::replica::{Standing, remote_selector};
+
+/// What a write starts from.
+pub(super) struct Base {
+    pub(super) head: Head,
+    /// Values that came along, by our number.
+    pub(super) values: Vec<(u64, SecretValue)>,
+    /// Numbers whose values go when the head is stored.
+    pub(super) gone: Vec<u64>,
+    /// What the remote side is, as far as we know; `None`: nothing.
+    pub(super) remote: Option<RemoteMark>,
+    /// Whether the remote side was just looked at.
+    pub(super) is_seen: bool,
+    /// Whether a write through is to leave a copy: there is one, or there is nothing anywhere yet.
+    pub(super) is_copied: bool,
+}
+
+/// What a patch comes to.
+pub(super) enum Patched {
+    /// The whole new value, to be written on top of the version it was made from.
+    Write(SecretValue, WriteOptions),
+    /// There is nothing to patch.
+    Nothing(Outcome),
+}
+
+impl Base {
+    pub(super) fn of(head: Head) -> Self {
+        let agreed = head.origin.as_ref().and_then(|origin| origin.agreed.as_ref());
+        let remote = agreed.map(|agreed| agreed.remote.clone());
+        Self { head, values: Vec::new(), gone: Vec::new(), remote, is_seen: false, is_copied: true }
+    }
+}
+
+impl Replica {
+    /// What a write starts from: the copy, or what the backend says it has.
+    pub(super) async fn base(&self, errand: &Errand<'_>, with_value: bool) -> Result<Base, WriteError> {
+        let Errand { rule, settings, path, remote, .. } = *errand;
+        let before = match self.standing(settings, path)? {
+            Standing::Copy(head) => return Ok(Base::of(head)),
+            Standing::Foreign => return Err(WriteError::InTheWay),
+            Standing::Empty => None,
+            Standing::Spent(head) => Some(head),
+        };
+        let is_known_absent = before.is_none() && self.knows_absent(rule, settings, path);
+        let ask = self.ask(settings, remote, errand.request_id);
+        let sight = if is_known_absent { None } else { self.look(ask, with_value).await? };
+        let now = errand.clock.now();
+        let Some(sight) = sight else {
+            // numbers go on where the copy of another route left off
+            let current = before.as_ref().map_or(0, |head| head.current);
+            let gone = before.map(|head| head.versions.into_keys().collect()).unwrap_or_default();
+            let head = Head { current, origin: Some(self.origin(settings, remote)), ..edit::fresh(now) };
+            let is_seen = !is_known_absent;
+            return Ok(Base { head, values: Vec::new(), gone, remote: None, is_seen, is_copied: true });
+        };
+        let mark = sight.mark.clone();
+        let taken = self.taken(settings, remote, sight, (before.as_ref(), false), now);
+        Ok(Base {
+            head: taken.head,
+            values: taken.values,
+            gone: taken.gone,
+            remote: Some(mark),
+            is_seen: true,
+            is_copied: false,
+        })
+    }
+
+    /// Writes to the copy alone.
+    pub(super) async fn write_here(
+        &self,
+        errand: &Errand<'_>,
+        mut action: SecretAction,
+    ) -> Result<Outcome, WriteError> {
+        let _claim = self.copies.claim(errand.path).await;
+        let base = self.base(errand, matches!(action, SecretAction::Patch { .. })).await?;
+        if let SecretAction::Patch { patch, options } = action {
+            action = match self.patched(errand, &base, &patch, options).await? {
+                Patched::Nothing(outcome) => return Ok(outcome),
+                Patched::Write(value, options) => SecretAction::Write { value, secret_type: SecretType::Json, options },
+            };
+        }
+        let now = errand.clock.now();
+        let writer = self.records.writer().await;
+        if !self.is_live(errand.settings.route) {
+            return Err(WriteError::Replaced);
+        }
+        // the engine may have made a copy meanwhile
+        let base = match self.standing(errand.settings, errand.path)? {
+            Standing::Copy(head) => Base::of(head),
+            Standing::Foreign => return Err(WriteError::InTheWay),
+            Standing::Empty | Standing::Spent(_) => base,
+        };
+        let Base { head, mut values, mut gone, .. } = base;
+        let (head, value, dropped, outcome) = edited(head, action, errand.settings, now)?;
+        values.extend(value);
+        gone.extend(dropped);
+        values.retain(|(number, _)| !gone.contains(number));
+        let change = Change { path: errand.path.clone(), head, values, gone };
+        self.records.commit_all(&writer, vec![change], Vec::new()).await?;
+        Ok(outcome)
+    }
+
+    /// Merges a patch into the current value, wherever that is.
+    pub(super) async fn patched(
+        &self,
+        errand: &Errand<'_>,
+        base: &Base,
+        patch: &SecretValue,
+        options: WriteOptions,
+    ) -> Result<Patched, WriteError> {
+        let (head, now) = (&base.head, errand.clock.now());
+        let number = head.current;
+        let Some(known) = head.versions.get(&number).filter(|_| number > 0) else {
+            return Ok(Patched::Nothing(Outcome::NotFound));
+        };
+        let info = edit::info(number, known, now);
+        if !info.state.is_readable() {
+            let (metadata, updated_at) = (head.metadata.clone(), Some(info.created_at));
+            let record = SecretRecord { value: None, secret_type: known.secret_type(), metadata, info, updated_at };
+            return Ok(Patched::Nothing(Outcome::Record(Box::new(record))));
+        }
+        edit::check(head, &options)?;
+        if known.secret_type() != SecretType::Json {
+            return Err(edit::EditError::NotAnObject.into());
+        }
+        let at_hand = base.values.iter().find(|(of, _)| *of == number);
+        let value = match at_hand {
+            Some((_, value)) => edit::merged(value, patch)?,
+            None if known.held => {
+                let value = self.records.value(errand.path, number)?.ok_or(SealError::Broken)?;
+                edit::merged(&value, patch)?
+            }
+            None => {
+                let ask = self.ask(errand.settings, errand.remote, errand.request_id);
+                let version = remote_selector(head, number).ok_or(WriteError::Conflict)?;
+                let read = self.value_at(ask, &version).await?;
+                let (value, _) = read.ok_or(WriteError::Conflict)?;
+                edit::merged(&value, patch)?
+            }
+        };
+        if value.len() > self.max_value_bytes {
+            return Err(WriteError::TooLarge);
+        }
+        let precondition = Precondition::Version(number);
+        Ok(Patched::Write(value, WriteOptions { precondition, conditional: true, metadata: options.metadata }))
+    }
+}
+
+type Edited = (Option<Head>, Option<(u64, SecretValue)>, Vec<u64>, Outcome);
+
+/// What a write makes of a copy that may run ahead.
+fn edited(mut head: Head, action: SecretAction, settings: &RuleSettings, now: Timestamp) -> Result<Edited, WriteError> {
+    let (value, gone, outcome) = match action {
+        SecretAction::Write { value, secret_type, options } => {
+            edit::check(&head, &options)?;
+            let (info, gone) = put_here(&mut head, secret_type, options.metadata, settings, now);
+            (Some((info.version, value)), gone, Outcome::Written(info, head.metadata.clone()))
+        }
+        SecretAction::WriteMetadata(change) => {
+            edit::change(&mut head, change, now);
+            (None, Vec::new(), Outcome::Done)
+        }
+        SecretAction::Purge if head.origin.as_ref().is_some_and(|origin| origin.agreed.is_some()) => {
+            (None, edit::bury(&mut head, now), Outcome::Done)
+        }
+        // the other side never had it: there is nothing to remember
+        SecretAction::Purge => return Ok((None, None, head.versions.into_keys().collect(), Outcome::Done)),
+        SecretAction::Delete(set) => {
+            let numbers = edit::named(&head, &set);
+            (None, edit::mark(&mut head, &numbers, Mark::Deleted(now), now), Outcome::Done)
+        }
+        SecretAction::Undelete(set) => {
+            let numbers = edit::named(&head, &set);
+            (None, edit::mark(&mut head, &numbers, Mark::Undeleted, now), Outcome::Done)
+        }
+        SecretAction::Destroy(set) => {
+            let numbers = edit::named(&head, &set);
+            (None, edit::mark(&mut head, &numbers, Mark::Destroyed, now), Outcome::Done)
+        }
+        _ => return Err(WriteError::Unsupported),
+    };
+    // marking versions of a secret that is not there leaves it so
+    let is_nothing = head.current == 0 && head.versions.is_empty() && head.metadata.is_empty();
+    let is_settled = !head.cas_required && head.max_versions == 0 && head.delete_after_secs == 0;
+    Ok((if is_nothing && is_settled { None } else { Some(head) }, value, gone, outcome))
+}
+
+/// Adds a version that no backend has.
+pub(super) fn put_here(
+    head: &mut Head,
+    secret_type: SecretType,
+    metadata: Option<Metadata>,
+    settings: &RuleSettings,
+    now: Timestamp,
+) -> (VersionInfo, Vec<u64>) {
+    let (info, gone) = edit::put(head, secret_type, metadata, settings.max_versions, now);
+    if let Some(version) = head.versions.get_mut(&info.version) {
+        version.native = Some(ONLY_HERE.to_owned());
+    }
+    (info, gone)
+}
