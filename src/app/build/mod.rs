@@ -78,7 +78,7 @@ pub(crate) fn build(
 /// than policies. It can serve nobody.
 ///
 /// # Errors
-/// As [`build`].
+/// Everything that is wrong, by key path.
 pub fn outline(config: &Config, extras: &Extras, ground: &Ground) -> Result<Snapshot, Vec<Problem>> {
     let mut tenants = HashMap::new();
     for settings in &config.tenants {
