@@ -159,7 +159,12 @@ impl<'a> Layout<'a> {
                 None => *number > agreed,
             };
             if is_here {
-                let version = HeadVersion { native: Some(ONLY_HERE.to_owned()), ..version.clone() };
+                let mut version = HeadVersion { native: Some(ONLY_HERE.to_owned()), ..version.clone() };
+                if *number == head.current {
+                    // the remote side has no version at all: ours must not stand for one
+                    let now = self.source.now.micros();
+                    version.deleted = Some(version.deleted.map_or(now, |at| at.min(now)));
+                }
                 head.versions.entry(*number).or_insert(version);
             }
         }
