@@ -504,11 +504,9 @@ fn w07_a_remote_side_without_versions_leaves_nothing_of_ours_to_serve() {
     let terms = terms(ConflictOn::Both, ConflictPolicy::BackendWins, OnBackendDelete::Delete, WriteMode::Disabled);
     let mut world = World::new();
     for (here, there) in [(None, Op::Delete), (Some(Op::Put(0)), Op::Metadata(0))] {
-        here.into_iter()
-            .filter(|_| world.local.is_some())
-            .collect::<Vec<_>>()
-            .into_iter()
-            .for_each(|op| world.here(op));
+        if let (Some(op), true) = (here, world.local.is_some()) {
+            world.here(op);
+        }
         world.there(there);
         let decision = world.plan(&terms);
         world.apply(decision, History::None);
