@@ -1,9 +1,11 @@
 //! Carries out what the API asks of the configuration. The reloader owns both, so that one change follows the other.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use super::hands::Hands;
 use super::keeper;
@@ -21,14 +23,22 @@ use crate::sync::{Emptied, Quarantine};
 /// Each is a client, a sync and reports.
 const MAX_MADE: usize = 100;
 
+/// How many commands run beside the changes of the configuration; more are refused.
+const ASIDE: usize = 4;
+
 /// The configuration as it is in force.
 pub(super) struct Book {
     pub(super) config: Config,
     pub(super) made: AllMade,
     pub(super) generation: u64,
+    aside: Arc<Semaphore>,
 }
 
 impl Book {
+    pub(super) fn new(config: Config, made: AllMade) -> Self {
+        Self { config, made, generation: 1, aside: Arc::new(Semaphore::new(ASIDE)) }
+    }
+
     /// Carries out one command. What fails has changed nothing.
     pub(super) async fn carry_out(&mut self, hands: &Hands, command: Command) -> Result<Value, DeskError> {
         match command {
@@ -58,7 +68,9 @@ impl Book {
             return Err(command);
         }
         let (hands, config) = (hands.clone(), self.config.clone());
+        let permit = self.aside.clone().try_acquire_owned();
         Ok(async move {
+            let _permit = permit.map_err(|_| DeskError::of(ErrorKind::RateLimited))?;
             // they read and seal many records in one go
             tokio::task::block_in_place(|| Handle::current().block_on(carry_out_aside(&hands, &config, command)))
         })
@@ -183,8 +195,7 @@ async fn rotate(hands: &Hands, config: &Config, tenant: &Tenant, root: bool) -> 
         if config.tenants.len() > 1 && *tenant != Tenant::default_tenant() {
             return Err(DeskError::at(ErrorKind::Denied, "key", "the root key is rotated by tenant default"));
         }
-        let seal = config.seal.as_ref().map(|seal| &seal.current);
-        let provider = keeper::current(config, seal).map_err(|problem| wrong(vec![problem]))?;
+        let provider = keeper::current(config).map_err(|problem| wrong(vec![problem]))?;
         keyring.rotate_root(&*provider).await.map_err(unkept)?;
         return Ok(json!({"key": "root"}));
     }

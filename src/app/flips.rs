@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use crate::config::Problem;
+use crate::config::{Config, Problem};
 use crate::pipeline::Snapshot;
 use crate::seal::SealError;
-use crate::secret::{Mode, Tenant};
+use crate::secret::{Mode, RuleSettings};
 use crate::sync::Replica;
 
 /// A replica and which of its rules flips.
@@ -23,9 +23,8 @@ pub(super) fn between(old: &Snapshot, next: &Snapshot) -> Vec<Flip> {
             let backends = next.tenants.get(tenant).map(|tenant| tenant.backends.as_slice()).unwrap_or_default();
             let Some(backend) = backends.iter().find(|backend| backend.id == replica.id) else { continue };
             for (rule, before) in (0_u32..).zip(&replica.rules) {
-                let is_proxied =
-                    |after: &&crate::secret::RuleSettings| after.route == before.route && after.mode == Mode::Proxy;
-                if before.mode == Mode::Sync && backend.rules.iter().any(|after| is_proxied(&after)) {
+                let is_proxied = |after: &RuleSettings| after.route == before.route && after.mode == Mode::Proxy;
+                if before.mode == Mode::Sync && backend.rules.iter().any(is_proxied) {
                     flips.push(Flip { replica: replica.clone(), rule });
                 }
             }
@@ -35,15 +34,12 @@ pub(super) fn between(old: &Snapshot, next: &Snapshot) -> Vec<Flip> {
 }
 
 /// Why copies cannot be given up.
-pub(super) fn hindrances(flips: &[Flip]) -> Vec<Problem> {
+pub(super) fn hindrances(config: &Config, flips: &[Flip]) -> Vec<Problem> {
     let mut found = Vec::new();
     for Flip { replica, rule } in flips {
-        let whose = if replica.tenant == Tenant::default_tenant() {
-            String::new()
-        } else {
-            format!("tenants.{}.", replica.tenant)
-        };
-        let key = format!("{whose}backends[{}].path_mapping[{rule}].mode", replica.index);
+        let key = format!("backends[{}].path_mapping[{rule}].mode", replica.index);
+        let whose = config.tenants.iter().find(|tenant| tenant.tenant == replica.tenant);
+        let key = whose.map_or(key.clone(), |tenant| tenant.key_of(&key));
         match replica.unsettled(Some(*rule)) {
             Ok(reasons) => found.extend(reasons.into_iter().map(|reason| Problem::new(key.clone(), None, reason))),
             Err(error) => found.push(Problem::new(key, None, error.to_string())),

@@ -39,7 +39,7 @@ impl Hands {
             Ok::<_, Vec<Problem>>((snapshot, build::webhooks(config, &self.extras, &self.ground)?))
         })?;
         let flips = flips::between(&self.pipeline.current(), &snapshot);
-        let hindrances = flips::hindrances(&flips);
+        let hindrances = flips::hindrances(config, &flips);
         if hindrances.is_empty() { Ok(Staged { snapshot, hooks, flips, opened }) } else { Err(hindrances) }
     }
 

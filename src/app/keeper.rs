@@ -42,13 +42,12 @@ impl Keeper {
 
     /// The store a configuration names. One that cannot be opened is an error, never a fresh start.
     pub(super) fn open(config: &Config) -> Result<Self, Problem> {
-        let Some(path) = path(config) else {
+        let Some((key, path)) = path(config) else {
             let root = root_key(config).map_err(|error| Problem::new("seal", None, error.to_string()))?;
             return Ok(Self::Memory { root, store: Arc::new(MemoryStore::default()) });
         };
-        let (key, path) = path;
         let failed = |error: String| Problem::new(key, None, error);
-        let current = current(config, config.seal.as_ref().map(|seal| &seal.current))?;
+        let current = current(config)?;
         let previous = config.seal.as_ref().and_then(|seal| seal.previous.as_ref());
         let previous = previous.map(|key| provider(config, key, "seal.previous")).transpose()?;
         let file: Arc<dyn Store> = Arc::new(FileStore::open(&path).map_err(|error| failed(error.to_string()))?);
@@ -108,17 +107,22 @@ fn in_memory(root: &RootKey, store: &Arc<dyn Store>, tenant: &Tenant) -> Arc<Rec
 }
 
 /// Where the store's file is, and the key that says so.
-pub(super) fn path(config: &Config) -> Option<(&'static str, PathBuf)> {
+fn path(config: &Config) -> Option<(&'static str, PathBuf)> {
     let store = &config.store;
     let in_state = || store.state.as_ref().map(|state| ("store.state", state.join("state.redb")));
     store.path.clone().map(|path| ("store.path", path)).or_else(in_state)
 }
 
-/// What wraps the store's root key: the configured provider, else a key kept beside the store.
-pub(super) fn current(config: &Config, seal: Option<&SealKey>) -> Result<Box<dyn KeyProvider>, Problem> {
-    match (seal, path(config)) {
-        (Some(key), _) => provider(config, key, "seal"),
-        (None, Some((at, store))) => kept_key(&store).map_err(|error| Problem::new(at, None, error)),
+/// What wraps the store's root key: the configured provider, else a key kept in the state directory (`dev`: beside the
+/// store).
+pub(super) fn current(config: &Config) -> Result<Box<dyn KeyProvider>, Problem> {
+    match (&config.seal, path(config)) {
+        (Some(seal), _) => provider(config, &seal.current, "seal"),
+        (None, Some((at, store))) => {
+            let beside = store.parent().unwrap_or(Path::new("."));
+            let directory = config.store.state.as_deref().unwrap_or(beside);
+            kept_key(directory, &store).map_err(|error| Problem::new(at, None, error))
+        }
         (None, None) => Ok(Box::new(RandomKey)),
     }
 }
@@ -159,9 +163,8 @@ fn root_key(config: &Config) -> Result<RootKey, SealError> {
     }
 }
 
-/// A key beside the store it wraps, for a store nobody gave one: made with the store, and only with it.
-fn kept_key(store: &Path) -> Result<Box<dyn KeyProvider>, String> {
-    let directory = store.parent().unwrap_or(Path::new("."));
+/// A key for a store nobody gave one: made with the store, and only with it.
+fn kept_key(directory: &Path, store: &Path) -> Result<Box<dyn KeyProvider>, String> {
     match DirBuilder::new().mode(0o700).create(directory) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
             return Err(format!("{}: {error}", directory.display()));
@@ -173,4 +176,29 @@ fn kept_key(store: &Path) -> Result<Box<dyn KeyProvider>, String> {
         generate_key_file(&key).map_err(|error| error.to_string())?;
     }
     Ok(Box::new(FileKey(key)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generated_key_lies_in_the_state_directory_and_not_beside_what_it_seals() {
+        let scratch = std::env::temp_dir().join(format!("scaivault-keeper-{}", std::process::id()));
+        drop(std::fs::remove_dir_all(&scratch));
+        DirBuilder::new().mode(0o700).create(&scratch).unwrap();
+        let (data, state) = (scratch.join("data"), scratch.join("state"));
+        let mut config = Config::default();
+        config.store.path = Some(data.join("store.redb"));
+        config.store.state = Some(state.clone());
+        drop(Keeper::open(&config).unwrap());
+        assert!(state.join("root-key").exists() && !data.join("root-key").exists());
+        drop(Keeper::open(&config).unwrap());
+        // a lost key is a lost store, never a new one
+        std::fs::remove_file(state.join("root-key")).unwrap();
+        let problem = Keeper::open(&config).err().unwrap().to_string();
+        assert!(problem.contains("root-key"), "{problem}");
+        assert!(!state.join("root-key").exists());
+        std::fs::remove_dir_all(&scratch).unwrap();
+    }
 }

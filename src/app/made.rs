@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Ground;
-use crate::config::{BackendSettings, Config, Problem, compile_backend, why_unsupported};
+use crate::config::{BackendSettings, Config, Problem, TenantConfig, compile_backend, why_unsupported};
 use crate::seal::{DocumentKind, SealError};
 use crate::secret::{BackendId, Tenant};
 
@@ -42,25 +42,17 @@ pub(super) fn is_durable(config: &Config) -> bool {
     config.store.path.is_some()
 }
 
-/// Reads every tenant's.
+/// Reads those of every tenant that is not among `all`.
 ///
 /// # Errors
 /// A document that does not open or is no longer valid: serving on without it would quarantine its copies.
-pub(super) fn load(config: &Config, ground: &Ground) -> Result<AllMade, Vec<Problem>> {
-    load_more(config, ground, AllMade::new())
-}
-
-/// Reads those of tenants that are not among `all`.
-///
-/// # Errors
-/// As [`load`].
-pub(super) fn load_more(config: &Config, ground: &Ground, mut all: AllMade) -> Result<AllMade, Vec<Problem>> {
+pub(super) fn load(config: &Config, ground: &Ground, mut all: AllMade) -> Result<AllMade, Vec<Problem>> {
     let mut problems = Vec::new();
     for tenant in &config.tenants {
         if all.contains_key(&tenant.tenant) {
             continue;
         }
-        match of_tenant(&tenant.tenant, is_durable(config), ground) {
+        match of_tenant(tenant, is_durable(config), ground) {
             Ok(made) => drop(all.insert(tenant.tenant.clone(), made)),
             Err(found) => problems.extend(found),
         }
@@ -68,9 +60,10 @@ pub(super) fn load_more(config: &Config, ground: &Ground, mut all: AllMade) -> R
     if problems.is_empty() { Ok(all) } else { Err(problems) }
 }
 
-fn of_tenant(tenant: &Tenant, durable: bool, ground: &Ground) -> Result<Vec<Made>, Vec<Problem>> {
-    let broken = |id: &str, text: String| vec![Problem::new(format!("backend {id} of tenant {tenant}"), None, text)];
-    let records = ground.records(tenant).map_err(|problem| vec![problem])?;
+fn of_tenant(tenant: &TenantConfig, durable: bool, ground: &Ground) -> Result<Vec<Made>, Vec<Problem>> {
+    // a tenant's own key, so that nobody else is told
+    let broken = |id: &str, text: String| vec![Problem::new(tenant.key_of(&format!("backends({id})")), None, text)];
+    let records = ground.records(&tenant.tenant).map_err(|problem| vec![problem])?;
     let documents = records.documents(DocumentKind::Backend).map_err(|error| broken("-", error.to_string()))?;
     let mut kept = Vec::new();
     for (text, content) in documents {

@@ -1,7 +1,6 @@
 //! Reload: on SIGHUP, and when the configuration or a file it names changes. A reload that fails changes nothing.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash as _, Hasher as _};
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -60,13 +59,11 @@ impl Reloader {
             if asked {
                 self.auditor.reopen();
             }
-            let now = self.look(&book.config);
-            if !asked && Some(now) == seen {
+            let before = self.look(&book.config);
+            if !asked && seen.as_ref() == Some(&before) {
                 continue;
             }
             let result = self.reload(&book).await;
-            // what changed while it was being read is read again
-            let torn = self.look(&book.config) != now;
             match result {
                 Ok((next, made)) => {
                     book.generation += 1;
@@ -90,7 +87,10 @@ impl Reloader {
                     }
                 }
             }
-            seen = if torn { None } else { Some(self.look(&book.config)) };
+            // what changed while it was being read is read again; one look says both, so that no change falls between two
+            let after = self.look(&book.config);
+            let is_torn = before.iter().any(|(path, stamp)| after.get(path).is_some_and(|now| now != stamp));
+            seen = (!is_torn).then_some(after);
         }
     }
 
@@ -111,7 +111,7 @@ impl Reloader {
         let staged_tls: Result<Vec<_>, _> = self.tls.iter().map(TlsReloader::stage).collect();
         let staged_tls = staged_tls.map_err(|error| vec![Problem::new("listeners", None, error.to_string())])?;
         self.hands.ground.admit(&next).await.map_err(|problem| vec![problem])?;
-        let made = made::load_more(&next, &self.hands.ground, book.made.clone())?;
+        let made = made::load(&next, &self.hands.ground, book.made.clone())?;
         let staged = self.hands.stage(&next, &made, book.generation + 1).await?;
         // from here on nothing can fail
         for (tls, staged) in self.tls.iter().zip(staged_tls) {
@@ -121,13 +121,10 @@ impl Reloader {
         Ok((next, made))
     }
 
-    /// A fingerprint of the configuration and every file it names: identity, size and time of each.
-    fn look(&self, config: &Config) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        for path in self.source.iter().cloned().chain(named(config)) {
-            stamp(&path).hash(&mut hasher);
-        }
-        hasher.finish()
+    /// The configuration and every file it names, each with its identity, size and time.
+    fn look(&self, config: &Config) -> Seen {
+        let paths = self.source.iter().cloned().chain(named(config));
+        paths.map(|path| (path.clone(), stamp(&path))).collect()
     }
 }
 
@@ -138,7 +135,12 @@ fn unread(error: config::ConfigError) -> Vec<Problem> {
     }
 }
 
-fn stamp(path: &Path) -> Option<(u64, u64, i64, i64)> {
+/// Files as they were looked at; `None` for one that is not there.
+type Seen = BTreeMap<PathBuf, Option<Stamp>>;
+/// Identity, size, and time in seconds and nanoseconds.
+type Stamp = (u64, u64, i64, i64);
+
+fn stamp(path: &Path) -> Option<Stamp> {
     let meta = std::fs::metadata(path).ok()?;
     Some((meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
 }

@@ -25,7 +25,7 @@ use crate::events::{self, Bus, BusSettings, Patience};
 use crate::listener::admin::Admin;
 use crate::listener::{Caps, Drain, Endpoint, Gateway, Service, ShutdownHook, TlsFiles, TlsReloader};
 use crate::pipeline::{Desk, Errand, Pipeline};
-use crate::seal::{RootKey, harden_process, trim_memory};
+use crate::seal::{RootKey, harden_process, swappable_keys, trim_memory};
 use crate::secret::SecretPath;
 use crate::sync::{Engine, Replica};
 use crate::telemetry::Meter;
@@ -102,7 +102,10 @@ pub fn prepare(config: Config, extras: Extras) -> Result<Running, AppError> {
     }
     probe("admin.address", &Address::Tcp(config.admin.address))?;
     let ground = Arc::new(Ground::lay(&config).map_err(one)?);
-    let made = made::load(&config, &ground).map_err(AppError::Problems)?;
+    if swappable_keys() > 0 {
+        tracing::warn!("the system does not lock keys in memory (RLIMIT_MEMLOCK): they may be swapped out");
+    }
+    let made = made::load(&config, &ground, AllMade::new()).map_err(AppError::Problems)?;
     let snapshot = build(&config, &made, &extras, &ground, 1).map_err(AppError::Problems)?;
     let hooks = webhooks(&config, &extras, &ground).map_err(AppError::Problems)?;
     ground.settle(&snapshot);
@@ -152,7 +155,7 @@ pub fn serve(running: Running, source: Option<std::path::PathBuf>) -> Result<(),
     hands.events.attach(background.handle().clone());
     background.spawn(wake(hands.clone(), admin.clone(), prefetched(&config, &hands)));
     let reloader = reload::Reloader { hands, auditor: auditor.clone(), tls, source, errands };
-    background.spawn(reloader.run(Book { config: config.clone(), made, generation: 1 }));
+    background.spawn(reloader.run(Book::new(config.clone(), made)));
     let hook = ShutdownHook { drain, grace: config.server.drain, is_deaf };
     let mut server = Server::new_with_opt_and_conf(None, server_conf());
     server.add_service(service);

@@ -291,7 +291,10 @@ impl<'a> Line<'a> {
             };
             age_seconds = facts.age_seconds;
             match found(result) {
-                Ok(reply) => self.pipeline.auditor.disclose(receipt, &facts, reply).await.map_err(untaken)?,
+                Ok(reply) => {
+                    let disclosed = self.pipeline.auditor.disclose(receipt, &facts, reply).await;
+                    disclosed.map_err(|error| self.noted(&caller, untaken(error)))?
+                }
                 Err(fault) => return Err(self.failed(&caller, receipt, facts, fault).await),
             }
         };

@@ -115,9 +115,15 @@ impl Engine {
                 }
                 None => {
                     begin(&replica);
+                    // at once, so that a restart is no gap in what can be asked
+                    let board = Board::default();
+                    match state::reports(&replica.records, &replica.id) {
+                        Ok(reports) => board.restore(reports),
+                        Err(error) => tracing::warn!(%error, "the reports of earlier runs cannot be read"),
+                    }
                     let mut post = Post {
                         replica: watch::Sender::new(replica),
-                        board: Arc::default(),
+                        board: Arc::new(board),
                         mailbox: Arc::default(),
                         task: None,
                     };

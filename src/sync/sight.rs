@@ -15,9 +15,7 @@ use crate::backend::BackendError;
 use crate::clock::Timestamp;
 use crate::seal::Head;
 use crate::seal::edit::is_same;
-use crate::secret::{
-    Action, Described, Outcome, Reply, SecretRecord, SecretType, SecretValue, VersionInfo, VersionSelector,
-};
+use crate::secret::{Action, Outcome, Reply, SecretRecord, SecretType, SecretValue, VersionInfo, VersionSelector};
 
 const NO_METADATA: &str = "our credential may not read all metadata: values are read instead, every time";
 
@@ -63,22 +61,7 @@ async fn look_at_value(
     if denied.is_some() {
         desk.note(NO_METADATA);
     }
-    let mark = mark::of_record(&record);
-    let is_bare = mark::is_timeless(&record.info);
-    let SecretRecord { value, secret_type, metadata, info, updated_at } = record;
-    let described = Described {
-        metadata,
-        current_version: info.version,
-        oldest_version: info.version,
-        created_at: info.created_at,
-        updated_at: updated_at.unwrap_or(info.created_at),
-        cas_required: false,
-        max_versions: 0,
-        delete_after_secs: 0,
-        versions: vec![info],
-    };
-    let fetched = value.map(|value| (described.current_version, (value, secret_type))).into_iter().collect();
-    Ok(Some(Sight { mark, described, fetched, is_bare }))
+    Ok(Some(Sight::of_record(record)))
 }
 
 /// Reads one version with its value; `None` if there is none.

@@ -158,10 +158,6 @@ impl Station {
             Ok(memory) => self.memory = memory,
             Err(error) => self.warn("what was remembered of earlier runs cannot be read", &error.to_string()),
         }
-        match state::reports(&records, &id) {
-            Ok(reports) => self.tools.board.restore(reports),
-            Err(error) => self.warn("the reports of earlier runs cannot be read", &error.to_string()),
-        }
         true
     }
 

@@ -22,6 +22,26 @@ pub(in crate::sync) struct Sight {
 }
 
 impl Sight {
+    /// What one version says, where nothing else can be had.
+    pub(in crate::sync) fn of_record(record: SecretRecord) -> Self {
+        let mark = mark::of_record(&record);
+        let is_bare = mark::is_timeless(&record.info);
+        let SecretRecord { value, secret_type, metadata, info, updated_at } = record;
+        let described = Described {
+            metadata,
+            current_version: info.version,
+            oldest_version: info.version,
+            created_at: info.created_at,
+            updated_at: updated_at.unwrap_or(info.created_at),
+            cas_required: false,
+            max_versions: 0,
+            delete_after_secs: 0,
+            versions: vec![info],
+        };
+        let fetched = value.map(|value| (described.current_version, (value, secret_type))).into_iter().collect();
+        Self { mark, described, fetched, is_bare }
+    }
+
     /// The newest version's value, if it was read.
     pub(in crate::sync) fn value(&self) -> Option<&SecretValue> {
         self.fetched.get(&self.described.current_version).map(|(value, _)| value)
@@ -63,7 +83,7 @@ impl Replica {
             }
         }
         match (self.record(ask, &VersionSelector::Current).await, denied) {
-            (Ok(record), _) => Ok(record.map(sight)),
+            (Ok(record), _) => Ok(record.map(Sight::of_record)),
             (Err(_), Some(BackendError::Denied)) => Err(BackendError::Denied),
             (Err(error), _) => Err(error),
         }
@@ -126,23 +146,4 @@ impl Replica {
 /// How a remote version is asked for.
 pub(in crate::sync) fn selector_of(info: &VersionInfo) -> VersionSelector {
     info.native_id.clone().map_or(VersionSelector::Number(info.version), VersionSelector::Native)
-}
-
-fn sight(record: SecretRecord) -> Sight {
-    let mark = mark::of_record(&record);
-    let is_bare = mark::is_timeless(&record.info);
-    let SecretRecord { value, secret_type, metadata, info, updated_at } = record;
-    let described = Described {
-        metadata,
-        current_version: info.version,
-        oldest_version: info.version,
-        created_at: info.created_at,
-        updated_at: updated_at.unwrap_or(info.created_at),
-        cas_required: false,
-        max_versions: 0,
-        delete_after_secs: 0,
-        versions: vec![info],
-    };
-    let fetched = value.map(|value| (described.current_version, (value, secret_type))).into_iter().collect();
-    Sight { mark, described, fetched, is_bare }
 }
