@@ -33,6 +33,7 @@ fn served(path: &str) -> BTreeSet<String> {
         .replace("{principal}", "p")
         .replace("{run}", "r");
     let facts = ListenerFacts {
+        aws: None,
         mounts: Vec::new(),
         passthrough: Vec::new(),
         require_request_header: false,

@@ -4,7 +4,7 @@ use utoipa::openapi::OneOfBuilder;
 use utoipa::openapi::path::HttpMethod;
 
 use super::operation::{Operation, Route, document};
-use super::schema::{Named, answer, form, list, number, path, request, text, time_or_null};
+use super::schema::{Named, answer, flag, form, list, number, path, request, text, time_or_null};
 
 const PRINCIPAL: &str = "^[A-Za-z0-9_@:-][A-Za-z0-9._@:-]*(/[A-Za-z0-9_@:-][A-Za-z0-9._@:-]*)*$";
 const PRINCIPAL_PART: &str = "^[A-Za-z0-9_@:-][A-Za-z0-9._@:-]{0,127}$";
@@ -49,6 +49,7 @@ pub(super) fn schemas() -> Vec<Named> {
             ("groups", list("Groups the principal is in.", name("A group.")).into()),
             ("folders", list("Folders it calls its own.", path("A folder.")).into()),
             ("ttl_seconds", number("How long it lives; the tenant's `token_ttl` if absent.", 1).into()),
+            ("access_key", flag("Make an access key for the aws wire instead; the token is its session token.").into()),
         ],
     );
     let issued = answer(vec![
@@ -57,6 +58,15 @@ pub(super) fn schemas() -> Vec<Named> {
         ("principal", text("Who it stands for.").into()),
         ("expires_at", time_or_null("When it ends.").into()),
     ]);
+    let key = answer(vec![
+        ("access_key_id", text("The access key's id.").into()),
+        ("secret_access_key", text("What requests are signed with.").into()),
+        ("session_token", text("Goes with every request; ends the key when it is revoked.").into()),
+        ("accessor", text("Names the session token without being one.").into()),
+        ("principal", text("Who it stands for.").into()),
+        ("expires_at", time_or_null("When it ends.").into()),
+    ]);
+    let issued = OneOfBuilder::new().item(issued).item(key).description(Some("The token, or the access key."));
     let by = |field: &'static str, about| request(vec![(field, text(about).min_length(Some(1)).into())], Vec::new());
     let revoke = OneOfBuilder::new()
         .item(by("token", "The token itself."))

@@ -265,6 +265,10 @@ impl<'a> Ending<'a> {
                 ending.count = ending.count.or(Some(to_u64(names.len())));
                 None
             }
+            Reply::Neutral(Outcome::Catalogue(entries)) => {
+                ending.count = ending.count.or(Some(to_u64(entries.len())));
+                None
+            }
             Reply::Neutral(Outcome::NotFound) => {
                 ending.outcome = Some(Err(ErrorKind::NotFound));
                 None

@@ -14,8 +14,8 @@ pub use resilient::{Attempt, Resilience};
 pub use tls::{TlsClient, client_config};
 
 use crate::secret::{
-    Dialect, Metadata, NativeReply, Outcome, PassCall, RemoteName, Reply, SecretType, SecretValue, VersionSelector,
-    VersionSet,
+    Described, Dialect, Metadata, NativeReply, Outcome, PassCall, RemoteName, Reply, SecretType, SecretValue,
+    VersionSelector, VersionSet,
 };
 
 /// What a call is about, on the backend's side.
@@ -43,7 +43,7 @@ pub struct Asker<'a> {
 }
 
 /// What a backend can do at its best.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
     /// A write can name the version it replaces, and the backend checks that itself.
     pub conditional_writes: bool,
@@ -53,6 +53,12 @@ pub struct Capabilities {
     pub describe: bool,
     /// A delete can be undone.
     pub soft_delete: bool,
+    /// Names have no folders: a list yields everything below a prefix, which may be empty, with slashes inside.
+    pub flat: bool,
+    /// It holds nothing but JSON objects: text and bytes are wrapped in one.
+    pub wraps: bool,
+    /// How many current values [`Backend::read_many`] takes at once; 0: it takes none.
+    pub batch: u16,
 }
 
 /// A change of a remote secret.
@@ -66,6 +72,8 @@ pub enum Change<'a> {
         secret_type: SecretType,
         /// The version that must be the newest one at that moment, readable or not; `Some(0)`: there must be none.
         expected: Option<u64>,
+        /// The new version's identifier, where the client chose one and the backend lets clients do so.
+        token: Option<&'a str>,
     },
     /// Replaces the custom metadata.
     Metadata(&'a Metadata),
@@ -86,6 +94,9 @@ pub struct Listed {
     pub names: Vec<String>,
     /// The same in the backend's own bytes, if it speaks the client's dialect.
     pub native: Option<NativeReply>,
+    /// What the list says of each name, in their order; empty if it says nothing but names. It is what
+    /// [`Backend::glance`] would say.
+    pub described: Vec<Described>,
 }
 
 /// A remote store. Every method has its own deadline and holds no lock while waiting.
@@ -107,6 +118,25 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// As [`Self::read`].
     async fn describe(&self, ask: Ask<'_>) -> Result<Reply, BackendError>;
+
+    /// Called by sync to see whether a secret changed: as [`Self::describe`] with [`Dialect::Neutral`], and only what one
+    /// cheap call tells. Two glances at the same state are equal.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    async fn glance(&self, ask: Ask<'_>) -> Result<Reply, BackendError> {
+        self.describe(ask).await
+    }
+
+    /// Called by sync for the current values of at most [`Capabilities::batch`] secrets: an answer each, in their order, as
+    /// [`Self::read`] would give it.
+    ///
+    /// # Errors
+    /// When there is no answer to any; [`BackendError::Denied`] where only this kind of call is not allowed.
+    async fn read_many(&self, asks: &[Ask<'_>]) -> Result<Vec<Result<Reply, BackendError>>, BackendError> {
+        let _ = asks;
+        Err(BackendError::Unsupported)
+    }
 
     /// Called for the shape of a value.
     ///

@@ -14,6 +14,7 @@ use super::{Done, Output, print_json};
 Examples:
   export SCAIVAULT_ADDR=http://127.0.0.1:8440 SCAIVAULT_TOKEN=...
   scaivault-proxy token create --principal ci/build --group apps --folder apps/build --ttl 15m
+  scaivault-proxy token create --principal ci/build --group apps --aws
   scaivault-proxy token revoke --accessor AbC...
   scaivault-proxy token revoke-principal ci/build")]
 pub(super) struct Token {
@@ -40,6 +41,9 @@ enum Verb {
         /// How long it lives: 90s, 15m, 1h, 7d, or seconds.
         #[arg(long, value_name = "DURATION", value_parser = seconds)]
         ttl: Option<u64>,
+        /// Make an access key for the aws wire, and print the variables AWS SDKs read it from.
+        #[arg(long)]
+        aws: bool,
     },
     /// End a token by its accessor.
     Revoke {
@@ -63,11 +67,22 @@ impl Token {
     pub(super) fn run(self, output: Output) -> Done {
         let rest = Rest::new(&self.server)?;
         match self.verb {
-            Verb::Create { principal, groups, folders, ttl } => {
-                let body = json!({"principal": principal, "groups": groups, "folders": folders, "ttl_seconds": ttl});
+            Verb::Create { principal, groups, folders, ttl, aws } => {
+                let mut body =
+                    json!({"principal": principal, "groups": groups, "folders": folders, "ttl_seconds": ttl});
+                if aws && let Some(body) = body.as_object_mut() {
+                    body.insert("access_key".to_owned(), json!(true));
+                }
                 let made = rest.call("POST", "/v1/tokens", &[], Some(&body))?;
                 if output.is_json() {
                     print_json(&made)?;
+                } else if aws {
+                    let field =
+                        |key: &str| made.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+                    say!("export AWS_ACCESS_KEY_ID={}", field("access_key_id"));
+                    say!("export AWS_SECRET_ACCESS_KEY={}", field("secret_access_key"));
+                    say!("export AWS_SESSION_TOKEN={}", field("session_token"));
+                    say!("# of {}, until {}, accessor {}", field("principal"), field("expires_at"), field("accessor"));
                 } else {
                     for key in ["token", "accessor", "principal", "expires_at"] {
                         say!("{key:<11} {}", made.get(key).and_then(|value| value.as_str()).unwrap_or("-"));

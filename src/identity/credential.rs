@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use http::{HeaderMap, Method};
+
 use super::{IdentityError, Principal, TokenHandle};
 use crate::clock::Timestamp;
 
@@ -19,6 +21,30 @@ pub enum Credential<'a> {
     Token(&'a str),
     /// A token or a JWT after `Authorization: Bearer`.
     Bearer(&'a str),
+    /// A signature over the whole request (AWS Signature Version 4).
+    Signed(SignedRequest<'a>),
+}
+
+/// A request that is signed as a whole. Whether a signature is there, and what it says, is read from it when it is
+/// verified.
+#[derive(Clone, Copy)]
+pub struct SignedRequest<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The path as sent.
+    pub path: &'a str,
+    /// The query as sent, without the question mark.
+    pub query: Option<&'a str>,
+    /// The one host the request names, as sent.
+    pub host: &'a str,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// The body.
+    pub body: &'a [u8],
+    /// The region a signature has to be for.
+    pub region: &'a str,
+    /// The service a signature has to be for.
+    pub service: &'static str,
 }
 
 impl fmt::Debug for Credential<'_> {
@@ -27,6 +53,7 @@ impl fmt::Debug for Credential<'_> {
             Self::None => "None",
             Self::Token(_) => "Token(..)",
             Self::Bearer(_) => "Bearer(..)",
+            Self::Signed(_) => "Signed(..)",
         })
     }
 }
@@ -44,6 +71,8 @@ pub enum CallerVia {
     Jwt,
     /// A client certificate.
     Certificate,
+    /// An access key, by a request signed with it.
+    AccessKey,
 }
 
 /// An authenticated client.
@@ -59,6 +88,8 @@ pub struct Caller {
     pub via: CallerVia,
     /// When the credential ends, for a JWT.
     pub not_after: Option<Timestamp>,
+    /// What tells this signed request from every other; a second one of it is a replay.
+    pub signature: Option<[u8; 32]>,
 }
 
 /// Whether `text` can be a credential at all: 1 to `max` bytes of visible ASCII.

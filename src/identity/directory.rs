@@ -193,6 +193,7 @@ impl Directory {
             Credential::None => Step::Done(self.by_certificate(certificate)),
             Credential::Token(token) => Step::Done(self.by_token(token)),
             Credential::Bearer(text) => self.by_bearer(text),
+            Credential::Signed(_) => Step::Done(Err(IdentityError::Unknown)),
         }
     }
 
@@ -221,6 +222,7 @@ impl Directory {
                 token: None,
                 via: CallerVia::Jwt,
                 not_after: Some(accepted.end),
+                signature: None,
             })),
             Verdict::Refused(error) => Step::Done(Err(error)),
             Verdict::Fetch(ring) => Step::Fetch(ring),
@@ -235,6 +237,7 @@ impl Directory {
             token,
             via,
             not_after: None,
+            signature: None,
         };
         if let Some(principal) = self.tokens.get(digest) {
             return Some(self.admit(caller(Arc::clone(principal), None, CallerVia::StaticToken)));
@@ -279,6 +282,7 @@ impl Named {
             token: None,
             via,
             not_after: None,
+            signature: None,
         }
     }
 

@@ -8,6 +8,7 @@
 //! Knows no wire, no policy and no HTTP: issuers' keys come through [`JwksSource`], which the composition root
 //! provides.
 
+mod access_key;
 mod certificate;
 mod compile;
 mod credential;
@@ -27,9 +28,10 @@ mod settings;
 mod tests;
 mod tokens;
 
+pub use access_key::AccessKey;
 pub use certificate::{CertificateError, PeerCertificate};
 pub use compile::Problem;
-pub use credential::{Caller, CallerVia, Credential};
+pub use credential::{Caller, CallerVia, Credential, SignedRequest};
 pub use directory::Directory;
 pub use error::{IdentityError, JwksError, JwtFault};
 pub use jwt::{JwksSource, discovery_url, jwks_uri};

@@ -250,6 +250,7 @@ impl Directory {
             CallerVia::StaticToken | CallerVia::RunTimeToken => (CHILD_PATH, false),
             CallerVia::Jwt => ("auth/jwt/login", false),
             CallerVia::Certificate => ("auth/cert/login", false),
+            CallerVia::AccessKey => ("auth/aws/login", false),
         };
         let entry = self.tenants.get(caller.principal.tenant()).filter(|_| renewable);
         let life = entry.map(|entry| increment.filter(|i| !i.is_zero()).unwrap_or(entry.ttl).min(entry.max_ttl));

@@ -67,6 +67,13 @@ pub(super) fn found(result: Result<Reply, Fault>) -> Result<Reply, Fault> {
     }
 }
 
+/// Text and bytes of stores that hold only objects, for a wire that has them as they are.
+pub(super) fn unwrap_value(reply: &mut Reply) {
+    if let Reply::Neutral(Outcome::Record(record)) = reply {
+        record.unwrap_value();
+    }
+}
+
 pub(super) fn untaken(error: AuditError) -> Fault {
     Fault::of(error.kind())
 }

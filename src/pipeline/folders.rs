@@ -1,18 +1,17 @@
 //! Lists: the union of everything that can yield a child of the folder, each name only if it leads back to where it came
 //! from and its folder may be listed. One source that fails makes the list fail: an incomplete list looks like deletions.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{BackendState, Line, No, TenantState, proxy, replica};
+use super::{Line, No, TenantState, catalogue};
 use crate::audit::{Facts, Grants, Refusal};
-use crate::backend::{Ask, Listed};
 use crate::error::ErrorKind;
 use crate::identity::Caller;
 use crate::mapping::{FolderKind, ListSource, RuleId};
 use crate::policy::{Denial, Permit, Resource};
 use crate::secret::{
-    Action, Call, Dialect, Folder, ListOptions, Mode, NativeReply, Outcome, RemoteName, Reply, SecretAction,
-    SecretPath, VersionSelector,
+    Action, Call, CatalogueOptions, Described, Dialect, Folder, ListOptions, Mode, NativeReply, Outcome, RemoteName,
+    Reply, SecretAction, SecretPath,
 };
 use crate::wire::{Fault, Shape, WireResponse};
 
@@ -21,32 +20,40 @@ const MAX_BACKEND_CALLS: usize = 1000;
 const MAX_FIXED_DEPTH: usize = 32;
 
 /// One folder of secret paths that a wire folder stands for, and what of it the caller may list.
-struct Place {
-    folder: Folder,
-    permit: Permit,
+pub(super) struct Place {
+    pub(super) folder: Folder,
+    pub(super) permit: Permit,
     modes: Vec<Mode>,
 }
 
 /// Names that a table's literals spell out, with the permit that makes them visible.
 #[derive(Default)]
-struct Fixed {
+pub(super) struct Fixed {
     names: BTreeSet<String>,
-    leaves: Vec<(String, SecretPath)>,
-    seen_by: Option<(Permit, Folder)>,
+    pub(super) leaves: Vec<(String, SecretPath)>,
+    pub(super) seen_by: Option<(Permit, Folder)>,
 }
 
 /// What a walk may still do and has found.
-struct Walk<'w> {
-    tenant: &'w TenantState,
-    caller: &'w Caller,
-    wire_folder: &'w str,
-    dialect: Dialect,
+pub(super) struct Walk<'w> {
+    pub(super) tenant: &'w TenantState,
+    pub(super) caller: &'w Caller,
+    pub(super) wire_folder: &'w str,
+    pub(super) dialect: Dialect,
     calls_left: usize,
-    names: BTreeSet<String>,
-    native: Option<NativeReply>,
-    is_pure: bool,
-    facts: Facts,
+    pub(super) names: Names,
+    pub(super) native: Option<NativeReply>,
+    pub(super) is_pure: bool,
+    pub(super) facts: Facts,
+    /// What stores without folders listed, by backend and prefix: their folders are all in one list.
+    pub(super) flat: Vec<FlatList>,
 }
+
+/// A backend, a prefix of its names, and the names with what the list told of them.
+pub(super) type FlatList = (u32, String, Vec<(String, Option<Described>)>);
+
+/// Names, and what a list told of them beside.
+pub(super) type Names = BTreeMap<String, Option<Described>>;
 
 impl Line<'_> {
     pub(super) async fn list(&self, call: Call, caller: &Caller, shape: &Shape) -> Result<WireResponse, Fault> {
@@ -54,9 +61,10 @@ impl Line<'_> {
         let Some(tenant) = self.snapshot.tenants.get(caller.principal.tenant()) else {
             return Err(Fault::of(ErrorKind::Denied));
         };
-        let (options, deep) = match secret.action {
-            SecretAction::Scan(options) => (options, true),
-            SecretAction::List(options) => (options, false),
+        let (wanted, deep) = match secret.action {
+            SecretAction::Scan(options) => (Wanted::Names(options), true),
+            SecretAction::List(options) => (Wanted::Names(options), false),
+            SecretAction::Catalogue(options) => (Wanted::Catalogue(options), true),
             _ => return Err(Fault::of(ErrorKind::Internal)),
         };
         let wire_folder = secret.name.as_ref().map_or("", |name| name.as_str());
@@ -66,21 +74,13 @@ impl Line<'_> {
             None => (fixed.seen_by.clone().ok_or(Fault::of(ErrorKind::Internal))?, [].as_slice()),
         };
         let receipt = self.admit(caller, operation, Grants::folder(first.0, first.1)).await?;
-        let mut walk = Walk {
-            tenant,
-            caller,
-            wire_folder,
-            dialect: secret.dialect,
-            calls_left: MAX_BACKEND_CALLS,
-            is_pure: !deep
-                && options == ListOptions::default()
-                && places.len() == 1
-                && fixed.names.is_empty()
-                && fixed.leaves.is_empty(),
-            names: fixed.names,
-            native: None,
-            facts: Facts::default(),
-        };
+        let mut walk = Walk::new(tenant, caller, &fixed);
+        (walk.wire_folder, walk.dialect) = (wire_folder, secret.dialect);
+        walk.is_pure = !deep
+            && matches!(&wanted, Wanted::Names(options) if *options == ListOptions::default())
+            && places.len() == 1
+            && fixed.names.is_empty()
+            && fixed.leaves.is_empty();
         let result = self.collect(&places, &fixed.leaves, deep, &mut walk).await;
         let mut facts = std::mem::take(&mut walk.facts);
         let (reply, more) = match result {
@@ -88,9 +88,21 @@ impl Line<'_> {
             Ok(()) => match walk.native.take().filter(|_| walk.is_pure) {
                 Some(native) => (Ok(Reply::Native(native)), false),
                 None => {
-                    let (names, more) = page(walk.names, &options);
-                    facts.outcome_count = Some(names.len());
-                    (Ok(Reply::Neutral(Outcome::Names(names))), more)
+                    let names = std::mem::take(&mut walk.names);
+                    let (outcome, more) = match wanted {
+                        Wanted::Names(options) => {
+                            let (names, more) = page(names.into_keys(), &options);
+                            facts.outcome_count = Some(names.len());
+                            (Outcome::Names(names), more)
+                        }
+                        Wanted::Catalogue(options) => {
+                            let entries = self.entries(names, &walk, &options, Action::List);
+                            let (entries, more) = catalogue::page(entries, &options);
+                            facts.outcome_count = Some(entries.len());
+                            (Outcome::Catalogue(entries), more)
+                        }
+                    };
+                    (Ok(Reply::Neutral(outcome)), more)
                 }
             },
         };
@@ -140,7 +152,7 @@ impl Line<'_> {
     }
 
     /// The folders that may be listed. Those that may not are left out; if nothing is left the list is refused.
-    async fn places(
+    pub(super) async fn places(
         &self,
         tenant: &TenantState,
         caller: &Caller,
@@ -222,7 +234,7 @@ impl Line<'_> {
         self.refused(Some(caller), No::new(refusal, Fault::of(ErrorKind::Denied))).await
     }
 
-    async fn collect(
+    pub(super) async fn collect(
         &self,
         places: &[Place],
         leaves: &[(String, SecretPath)],
@@ -231,16 +243,16 @@ impl Line<'_> {
     ) -> Result<(), Fault> {
         for (name, path) in leaves {
             if self.leaf_exists(path, walk).await? {
-                walk.names.insert(name.clone());
+                walk.names.insert(name.clone(), None);
             }
         }
         for place in places {
             let mut open = VecDeque::from([(place.folder.clone(), place.modes.clone(), String::new())]);
             while let Some((folder, modes, below)) = open.pop_front() {
-                for child in self.children(&folder, &modes, &below, walk).await? {
+                for (child, described) in self.children(&folder, &modes, &below, walk).await? {
                     let below = format!("{below}{child}");
                     let Some(name) = child.strip_suffix('/').filter(|_| deep) else {
-                        walk.names.insert(below);
+                        walk.names.insert(below, described);
                         continue;
                     };
                     // each folder below is a folder of its own to policy
@@ -255,128 +267,8 @@ impl Line<'_> {
         Ok(())
     }
 
-    /// The children of one folder over all its sources that may be listed.
-    async fn children(
-        &self,
-        folder: &Folder,
-        modes: &[Mode],
-        below: &str,
-        walk: &mut Walk<'_>,
-    ) -> Result<BTreeSet<String>, Fault> {
-        let mut children = BTreeSet::new();
-        let mut sources = walk.tenant.router.list(folder);
-        sources.retain(|source| modes.contains(&mode(source)));
-        walk.is_pure &= sources.len() == 1;
-        for source in sources {
-            let is_synced = mode(&source) == Mode::Sync;
-            let (rule, backend, kind) = match source {
-                ListSource::Local => {
-                    let place = Source { folder, below, rule: None };
-                    let found = replica::local_children(walk.tenant, folder)?;
-                    children.extend(found.into_iter().filter(|child| self.leads_back(walk, &place, child)));
-                    continue;
-                }
-                ListSource::Backend { rule, backend, kind, .. } => (rule, backend, kind),
-            };
-            let Some(state) = walk.tenant.backends.get(backend as usize) else { continue };
-            let place = Source { folder, below, rule: Some(rule) };
-            if is_synced {
-                let now = self.pipeline.clock.now();
-                let copied = replica::children(state, rule, (folder, &kind), now, &self.id_text)?;
-                let is_whole = copied.is_some();
-                let found = copied.unwrap_or_else(|| replica::ahead(state, rule, folder));
-                walk.is_pure &= !is_whole && found.is_empty();
-                children.extend(found.into_iter().filter(|child| self.leads_back(walk, &place, child)));
-                if is_whole {
-                    walk.facts.backend = Some(state.name.clone());
-                    walk.facts.cache = Some("hit");
-                    continue;
-                }
-            }
-            match kind {
-                FolderKind::Flat { .. } => return Err(Fault::of(ErrorKind::Unsupported)),
-                FolderKind::Fixed { name, target } => {
-                    let there = name.ends_with('/') || self.exists(state, rule, &target, walk).await?;
-                    if there && self.leads_back(walk, &place, &name) {
-                        children.insert(name);
-                    }
-                }
-                FolderKind::Children { folder } => {
-                    let Some(remote) = RemoteName::parse(&folder) else { continue };
-                    let names = self.remote_names(state, rule, &remote, walk).await?;
-                    let found = names.len();
-                    let before = children.len();
-                    children.extend(names.into_iter().filter(|child| self.leads_back(walk, &place, child)));
-                    walk.is_pure &= children.len() - before == found;
-                }
-            }
-        }
-        Ok(children)
-    }
-
-    async fn remote_names(
-        &self,
-        state: &BackendState,
-        rule: RuleId,
-        remote: &RemoteName,
-        walk: &mut Walk<'_>,
-    ) -> Result<Vec<String>, Fault> {
-        walk.spend()?;
-        let kv2_segment = walk.tenant.kv2_segment(rule);
-        let ask = Ask { remote, kv2_segment, dialect: walk.dialect, request_id: &self.id_text, principal: None };
-        let listed = state.client.list(ask).await;
-        let Listed { names, native } = listed.map_err(|error| proxy::fault(&error, &self.id_text))?;
-        walk.facts.backend = Some(state.name.clone());
-        walk.facts.remote = Some(Box::from(remote.as_str()));
-        walk.facts.cache = Some("live");
-        walk.native = native;
-        Ok(names)
-    }
-
-    /// Whether the secret that a literal rule of the listener names is there.
-    async fn leaf_exists(&self, path: &SecretPath, walk: &mut Walk<'_>) -> Result<bool, Fault> {
-        if walk.tenant.is_guarded(path, false) {
-            return Ok(false);
-        }
-        let Some(route) = walk.tenant.router.resolve(path) else { return Ok(false) };
-        let (Some(rule), Some(target)) = (route.rule, route.targets.first()) else {
-            return Ok(walk.tenant.records.stored(path).is_some_and(|stored| stored.copy.is_none()));
-        };
-        let Some(state) = walk.tenant.backends.get(target.backend as usize) else { return Ok(false) };
-        if route.mode == Mode::Sync {
-            let known = replica::exists(state, rule, path, self.pipeline.clock.now(), &self.id_text)?;
-            if let Some(is_there) = known {
-                return Ok(is_there);
-            }
-        }
-        self.exists(state, rule, target.remote.as_str(), walk).await
-    }
-
-    /// Whether the one secret a rule can yield is there.
-    async fn exists(
-        &self,
-        state: &BackendState,
-        rule: RuleId,
-        target: &str,
-        walk: &mut Walk<'_>,
-    ) -> Result<bool, Fault> {
-        let kv2_segment = walk.tenant.kv2_segment(rule);
-        let Some(remote) = RemoteName::parse(target).filter(|remote| is_holdable(remote, kv2_segment)) else {
-            return Ok(false);
-        };
-        walk.spend()?;
-        let ask =
-            Ask { remote: &remote, kv2_segment, dialect: Dialect::Neutral, request_id: &self.id_text, principal: None };
-        let found = match kv2_segment {
-            Some(_) => state.client.describe(ask).await,
-            None => state.client.read(ask, &VersionSelector::Current).await,
-        };
-        let found = found.map_err(|error| proxy::fault(&error, &self.id_text))?;
-        Ok(!matches!(found, Reply::Neutral(Outcome::NotFound)))
-    }
-
     /// Whether the client's own name for a child leads back to the source that named it.
-    fn leads_back(&self, walk: &Walk<'_>, source: &Source<'_>, child: &str) -> bool {
+    pub(super) fn leads_back(&self, walk: &Walk<'_>, source: &Source<'_>, child: &str) -> bool {
         let (name, is_folder) = child.strip_suffix('/').map_or((child, false), |name| (name, true));
         let Ok(path) = source.folder.join(name) else { return false };
         let wire_name = join(walk.wire_folder, &format!("{}{name}", source.below));
@@ -399,21 +291,37 @@ impl Line<'_> {
 }
 
 /// Where a child was named.
-struct Source<'s> {
-    folder: &'s Folder,
-    below: &'s str,
-    rule: Option<RuleId>,
+pub(super) struct Source<'s> {
+    pub(super) folder: &'s Folder,
+    pub(super) below: &'s str,
+    pub(super) rule: Option<RuleId>,
 }
 
-impl Walk<'_> {
-    fn spend(&mut self) -> Result<(), Fault> {
+impl<'w> Walk<'w> {
+    /// A walk over everything, whose names begin with those that literals spell out.
+    pub(super) fn new(tenant: &'w TenantState, caller: &'w Caller, fixed: &Fixed) -> Self {
+        Self {
+            tenant,
+            caller,
+            wire_folder: "",
+            dialect: Dialect::Neutral,
+            calls_left: MAX_BACKEND_CALLS,
+            names: fixed.names.iter().map(|name| (name.clone(), None)).collect(),
+            native: None,
+            is_pure: false,
+            facts: Facts::default(),
+            flat: Vec::new(),
+        }
+    }
+
+    pub(super) fn spend(&mut self) -> Result<(), Fault> {
         let detail = "the list needs more than 1,000 backend calls";
         self.calls_left = self.calls_left.checked_sub(1).ok_or(Fault::because(ErrorKind::Unsupported, detail))?;
         Ok(())
     }
 }
 
-const fn mode(source: &ListSource) -> Mode {
+pub(super) const fn mode(source: &ListSource) -> Mode {
     match source {
         ListSource::Local => Mode::Local,
         ListSource::Backend { mode, .. } => *mode,
@@ -429,10 +337,16 @@ pub(super) fn is_holdable(remote: &RemoteName, kv2_segment: Option<usize>) -> bo
     kv2_segment.is_none_or(|marker| remote.as_str().split('/').count() > marker + 1)
 }
 
+/// What a list is to be.
+enum Wanted {
+    Names(ListOptions),
+    Catalogue(CatalogueOptions),
+}
+
 /// Cuts a page out of all names: those after `after`, at most `limit`; and whether there are more.
-fn page(names: BTreeSet<String>, options: &ListOptions) -> (Vec<String>, bool) {
+fn page(names: impl Iterator<Item = String>, options: &ListOptions) -> (Vec<String>, bool) {
     let after = options.after.as_deref();
-    let mut rest = names.into_iter().filter(|name| after.is_none_or(|after| name.as_str() > after));
+    let mut rest = names.filter(|name| after.is_none_or(|after| name.as_str() > after));
     let limit = options.limit.unwrap_or(usize::MAX);
     let page: Vec<String> = rest.by_ref().take(limit).collect();
     (page, rest.next().is_some())

@@ -48,7 +48,8 @@ impl Kept {
     fn of(credential: Credential<'_>) -> Self {
         let keep = |text: &str| Zeroizing::new(text.to_owned());
         match credential {
-            Credential::None => Self::None,
+            // events are followed on a wire without signatures
+            Credential::None | Credential::Signed(_) => Self::None,
             Credential::Token(text) => Self::Token(keep(text)),
             Credential::Bearer(text) => Self::Bearer(keep(text)),
         }

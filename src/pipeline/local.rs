@@ -3,6 +3,8 @@
 //! A current read costs the index and one sealed record. Every write takes the tenant's writer, reads the sealed head and
 //! commits its successor with the new value in one batch.
 
+use std::time::Duration;
+
 use thiserror::Error;
 
 use crate::clock::Timestamp;
@@ -10,8 +12,12 @@ use crate::error::ErrorKind;
 use crate::seal::edit::{self, EditError, Mark};
 use crate::seal::{Head, Records, SealError};
 use crate::secret::{
-    Metadata, Outcome, SecretAction, SecretPath, SecretRecord, SecretType, SecretValue, VersionSelector, VersionSet,
+    Outcome, Rank, SecretAction, SecretPath, SecretRecord, SecretType, SecretValue, VersionSelector, VersionSet,
+    WriteOptions,
 };
+
+/// Seconds.
+const DAY: u64 = 86_400;
 
 /// Why the local store did not do what was asked.
 #[derive(Debug, Error)]
@@ -95,22 +101,23 @@ fn one_again(
     attempt: u8,
 ) -> Result<Outcome, LocalError> {
     // a copy of a remote secret is served by the rule that leads to it, or not at all
-    let Some(stored) = records.stored(path).filter(|stored| stored.copy.is_none()) else {
+    let Some(stored) = records.stored(path).filter(|stored| stored.copy.is_none() && !stored.is_expired(now)) else {
         return Ok(Outcome::NotFound);
     };
     let (current, newest) = (stored.current, stored.version.clone());
     let metadata = stored.metadata.clone();
     let metadata = metadata.map(|shared| (*shared).clone()).unwrap_or_default();
-    let (number, known) = match version {
-        VersionSelector::Current => (current, Some(newest)),
-        VersionSelector::Number(number) if *number == current => (current, Some(newest)),
-        VersionSelector::Number(number) => {
-            (*number, records.head(path)?.and_then(|head| head.versions.get(number).cloned()))
+    let (number, known, rank) = match version {
+        VersionSelector::Current => (current, Some(newest), Rank::Current),
+        VersionSelector::Number(number) if *number == current => (current, Some(newest), Rank::Current),
+        selector => {
+            let Some(head) = records.head(path)? else { return Ok(Outcome::NotFound) };
+            let Some(number) = edit::select(&head, selector)? else { return Ok(Outcome::NotFound) };
+            (number, head.versions.get(&number).cloned(), head.rank(number))
         }
-        VersionSelector::Native(_) | VersionSelector::Stage(_) => return Ok(Outcome::NotFound),
     };
     let Some(known) = known.filter(|_| number > 0) else { return Ok(Outcome::NotFound) };
-    let info = edit::info(number, &known, now);
+    let info = edit::info(number, &known, now).ranked(rank);
     let value = if info.state.is_readable() { records.value_of(path, &stored, number)? } else { None };
     if info.state.is_readable() && value.is_none() {
         // a write may have removed the version between the index and the store; if it did, this answer is already old
@@ -134,15 +141,21 @@ pub(super) async fn write(
     now: Timestamp,
 ) -> Result<Outcome, LocalError> {
     let writer = records.writer().await;
-    let head = records.head(path)?;
+    let mut head = records.head(path)?;
     if head.as_ref().is_some_and(|head| head.origin.is_some()) {
         return Err(LocalError::InTheWay);
+    }
+    if let Some(over) = head.take_if(|head| head.is_expired(now)) {
+        records.purge(&writer, path, &over).await?;
     }
     match action {
         SecretAction::Write { value, secret_type, options } => {
             let head = head.unwrap_or_default();
+            if let Some(number) = edit::repeated(&head, options.token.as_deref()) {
+                return repeated(records, path, &head, number, &value, now);
+            }
             edit::check(&head, &options)?;
-            put(records, &writer, path, head, (value, secret_type, options.metadata), limits, now).await
+            put(records, &writer, path, head, (value, secret_type, options), limits, now).await
         }
         SecretAction::Patch { patch, options } => {
             let Some(head) = head else { return Ok(Outcome::NotFound) };
@@ -154,9 +167,10 @@ pub(super) async fn write(
             }
             let current = records.value(path, head.current)?.ok_or(SealError::Broken)?;
             let value = edit::merged(&current, &patch)?;
-            put(records, &writer, path, head, (value, SecretType::Json, options.metadata), limits, now).await
+            put(records, &writer, path, head, (value, SecretType::Json, options), limits, now).await
         }
         SecretAction::WriteMetadata(change) => {
+            edit::check_change(head.as_ref(), &change)?;
             let mut head = head.unwrap_or_else(|| edit::fresh(now));
             edit::change(&mut head, change, now);
             records.commit(&writer, path, &head, None, &[]).await?;
@@ -168,7 +182,23 @@ pub(super) async fn write(
             }
             Ok(Outcome::Done)
         }
-        SecretAction::Delete(set) => mark(records, &writer, path, head, &set, Mark::Deleted(now), now).await,
+        SecretAction::Label(change) => {
+            let Some(mut head) = head else { return Ok(Outcome::NotFound) };
+            edit::relabel(&mut head, &change, now)?;
+            records.commit(&writer, path, &head, None, &[]).await?;
+            Ok(Outcome::Described(Box::new(edit::summary(&head, now))))
+        }
+        SecretAction::Delete(VersionSet::All, days) => {
+            let Some(mut head) = head else { return Ok(Outcome::NotFound) };
+            head.purge_at = days.map(|days| now.after(Duration::from_secs(u64::from(days) * DAY)).micros());
+            mark(records, &writer, path, Some(head), &VersionSet::All, Mark::Deleted(now), now).await
+        }
+        SecretAction::Delete(set, _) => mark(records, &writer, path, head, &set, Mark::Deleted(now), now).await,
+        SecretAction::Undelete(VersionSet::All) => {
+            let Some(mut head) = head else { return Ok(Outcome::NotFound) };
+            head.purge_at = None;
+            mark(records, &writer, path, Some(head), &VersionSet::All, Mark::Undeleted, now).await
+        }
         SecretAction::Undelete(set) => mark(records, &writer, path, head, &set, Mark::Undeleted, now).await,
         SecretAction::Destroy(set) => mark(records, &writer, path, head, &set, Mark::Destroyed, now).await,
         _ => Err(LocalError::Unsupported),
@@ -182,16 +212,36 @@ async fn put(
     writer: &Writer<'_>,
     path: &SecretPath,
     mut head: Head,
-    (value, secret_type, metadata): (SecretValue, SecretType, Option<Metadata>),
+    (value, secret_type, options): (SecretValue, SecretType, WriteOptions),
     limits: LocalLimits,
     now: Timestamp,
 ) -> Result<Outcome, LocalError> {
     if value.len() > limits.value_bytes {
         return Err(LocalError::TooLarge);
     }
-    let (info, gone) = edit::put(&mut head, secret_type, metadata, limits.max_versions, now);
+    let (info, gone) = edit::put_with(&mut head, secret_type, options, limits.max_versions, now);
     records.commit(writer, path, &head, Some((info.version, &value)), &gone).await?;
     Ok(Outcome::Written(info, head.metadata))
+}
+
+/// A write that came before under the same identifier: the same value is done already.
+fn repeated(
+    records: &Records,
+    path: &SecretPath,
+    head: &Head,
+    number: u64,
+    value: &SecretValue,
+    now: Timestamp,
+) -> Result<Outcome, LocalError> {
+    let held = records.value(path, number)?;
+    let known = head.versions.get(&number);
+    match (held, known) {
+        (Some(held), Some(known)) if held.expose() == value.expose() => {
+            let info = edit::info(number, known, now).ranked(head.rank(number));
+            Ok(Outcome::Written(info, head.metadata.clone()))
+        }
+        _ => Err(EditError::Reused.into()),
+    }
 }
 
 async fn mark(
@@ -216,7 +266,7 @@ mod tests {
 
     use super::*;
     use crate::seal::{Barrier, KeyProvider as _, Origin, RandomKey};
-    use crate::secret::{MetadataChange, Precondition, Tenant, WriteOptions};
+    use crate::secret::{MetadataChange, Precondition, Tenant};
     use crate::store::MemoryStore;
 
     const LIMITS: LocalLimits = LocalLimits { max_versions: 3, value_bytes: 64 };
@@ -241,8 +291,11 @@ mod tests {
         }
 
         async fn put(&mut self, text: &str, precondition: Precondition) -> Result<Outcome, LocalError> {
-            let options =
-                WriteOptions { precondition, conditional: precondition != Precondition::None, metadata: None };
+            let options = WriteOptions {
+                precondition,
+                conditional: precondition != Precondition::None,
+                ..WriteOptions::default()
+            };
             let value = SecretValue::copy_of(text.as_bytes());
             self.act(SecretAction::Write { value, secret_type: SecretType::Json, options }).await
         }
@@ -277,7 +330,7 @@ mod tests {
         }
         assert_eq!(desk.value(VersionSelector::Number(1)), None, "pruned");
         assert_eq!(desk.value(VersionSelector::Number(2)).as_deref(), Some("2"));
-        desk.act(SecretAction::Delete(VersionSet::Current)).await.unwrap();
+        desk.act(SecretAction::Delete(VersionSet::Current, None)).await.unwrap();
         assert_eq!(desk.value(VersionSelector::Current), None);
         desk.act(SecretAction::Undelete(VersionSet::Numbers(vec![4]))).await.unwrap();
         assert_eq!(desk.value(VersionSelector::Current).as_deref(), Some("4"));

@@ -3,6 +3,7 @@
 //! Every stage is called from here and no stage calls the next. The order of the security checks is `Line::secret`;
 //! what a later stage needs exists only because an earlier one made it. This room knows no socket and no vendor.
 
+mod catalogue;
 mod desk;
 mod execute;
 mod explain;
@@ -14,8 +15,10 @@ mod own;
 mod proxy;
 mod recent;
 mod refusal;
+mod replay;
 mod replica;
 mod snapshot;
+mod sources;
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
@@ -29,9 +32,10 @@ pub use federation::{BackendSource, BackendView, FederationView};
 pub use local::{LocalError, LocalLimits};
 pub use snapshot::{BackendState, Guard, ListenerState, Snapshot, TenantState};
 
-use self::execute::{Executed, execute, finish, found, untaken, write_local};
+use self::execute::{Executed, execute, finish, found, untaken, unwrap_value, write_local};
 use self::recent::{Recent, Trouble};
 use self::refusal::{FOREIGN_PAGE, No, Told, UNKNOWN_HOST, check_writable, is_from_a_page};
+use self::replay::Seen;
 use crate::audit::{
     AuditError, Auditor, Disclosure, Facts, Grant, Grants, IdText, Receipt, Refusal, RequestId, Subject,
 };
@@ -41,7 +45,9 @@ use crate::events::Bus;
 use crate::identity::{Caller, Credential, IdentityError, PeerCertificate};
 use crate::mapping::Route;
 use crate::policy::{Context, Denial, Permit, Resource};
-use crate::secret::{Action, Call, Folder, Mode, Operation, Reply, SecretAction, SecretCall, SecretPath, Tenant};
+use crate::secret::{
+    Action, Call, Folder, Mode, Operation, Reply, SecretAction, SecretCall, SecretPath, Tenant, WireKind,
+};
 use crate::sync::Engine;
 use crate::telemetry::Meter;
 use crate::wire::{Answer, Decoded, Fault, Request, Reveal, Shape, SystemRequest, WireRequest, WireResponse};
@@ -65,6 +71,7 @@ pub struct Pipeline {
     desk: Desk,
     events: Bus,
     recent: Recent,
+    seen: Seen,
 }
 
 impl Pipeline {
@@ -78,7 +85,7 @@ impl Pipeline {
         (engine, desk, events): (Arc<Engine>, Desk, Bus),
     ) -> Self {
         let snapshot = ArcSwap::from_pointee(snapshot);
-        Self { snapshot, auditor, clock, meter, engine, desk, events, recent: Recent::default() }
+        Self { snapshot, auditor, clock, meter, engine, desk, events, recent: Recent::default(), seen: Seen::default() }
     }
 
     /// Swaps what requests are decided by; those already under way keep what they started with.
@@ -207,6 +214,8 @@ impl<'a> Line<'a> {
                 match request {
                     Request::Secret(call) if is_list(&call) => Box::pin(self.list(call, &caller, &shape)).await,
                     Request::Secret(call) => self.secret(call, caller, &shape).await,
+                    Request::Batch(calls) => Box::pin(self.batch(calls, &caller, &shape)).await,
+                    Request::Gather(call) => Box::pin(self.gather(call, &caller, &shape)).await,
                     request => Box::pin(self.own(request, &caller, credential, &shape)).await,
                 }
             }
@@ -225,7 +234,10 @@ impl<'a> Line<'a> {
             Request::Token(request) => self.token(request, caller, credential, shape).await,
             Request::System(request) => self.system(request, caller, shape).await,
             Request::Admin(request) => self.admin(request, caller, credential, shape).await,
-            Request::Secret(_) | Request::Login(_) => Err(Fault::of(ErrorKind::Internal)),
+            Request::AccessKey => self.access_key(caller, shape).await,
+            Request::Secret(_) | Request::Batch(_) | Request::Gather(_) | Request::Login(_) => {
+                Err(Fault::of(ErrorKind::Internal))
+            }
         }
     }
 
@@ -251,7 +263,7 @@ impl<'a> Line<'a> {
             ErrorKind::Unauthenticated => Refusal::Unauthenticated,
             kind => Refusal::Other { kind, path: None },
         };
-        self.refused(None, No::new(refusal, Fault::of(kind)))
+        self.refused(None, No::new(refusal, Fault { detail: error.detail(), ..Fault::of(kind) }))
     }
 
     fn check_namespace(&self, caller: &Caller, namespace: Option<&str>) -> Result<(), No> {
@@ -291,7 +303,10 @@ impl<'a> Line<'a> {
             };
             age_seconds = facts.age_seconds;
             match found(result) {
-                Ok(reply) => {
+                Ok(mut reply) => {
+                    if self.state.kind == WireKind::Aws && backend.is_some_and(|it| it.client.capabilities().wraps) {
+                        unwrap_value(&mut reply);
+                    }
                     let disclosed = self.pipeline.auditor.disclose(receipt, &facts, reply).await;
                     disclosed.map_err(|error| self.noted(&caller, untaken(error)))?
                 }
@@ -313,6 +328,7 @@ impl<'a> Line<'a> {
         let Mapped { tenant, route } = self.resolve(secret, operation, caller)?;
         let permit = self.authorize(caller, operation, tenant, &route)?;
         check_writable(operation, tenant, &route)?;
+        self.check_replay(operation, caller)?;
         Ok((tenant, Grant { permit, route }))
     }
 
@@ -495,13 +511,15 @@ impl<'a> Line<'a> {
 }
 
 fn is_list(call: &Call) -> bool {
-    matches!(call.secret.action, SecretAction::List(_) | SecretAction::Scan(_))
+    matches!(call.secret.action, SecretAction::List(_) | SecretAction::Scan(_) | SecretAction::Catalogue(_))
 }
 
 /// What a request is called in metrics and audit.
 const fn operation(request: &Request) -> Operation {
     match request {
-        Request::Secret(call) => call.operation,
+        Request::Secret(call) | Request::Gather(call) => call.operation,
+        Request::Batch(_) => Operation::Read,
+        Request::AccessKey => Operation::Login,
         Request::Login(_) => Operation::Login,
         Request::System(_) => Operation::System,
         Request::Token(request) => own::token_operation(request),

@@ -7,7 +7,7 @@ use crate::error::ErrorKind;
 use crate::identity::{Caller, ChildSpec, Credential, IdentityError, IssueSpec, Issued, Login, Principal};
 use crate::mapping::Route;
 use crate::policy::{Resource, SystemArea};
-use crate::secret::{Action, Folder, Mode, Operation, SecretPath, Tenant};
+use crate::secret::{Action, Folder, Mode, Operation, SecretPath, Tenant, WireKind};
 use crate::wire::{
     AdminRequest, Answer, Fault, LoginProof, LoginRequest, Probe, Shape, SystemRequest, TokenRequest, WireResponse,
 };
@@ -56,7 +56,7 @@ impl Line<'_> {
                     .record(subject, Note::ok("login"))
                     .await
                     .map_err(|error| self.unaudited(&error))?;
-                Ok(self.encode(shape, Answer::Issued(issued), None, false))
+                Ok(self.encode(shape, self.issued(issued, self.state.kind == WireKind::Aws), None, false))
             }
             Err(error) => {
                 let kind = error.kind();
@@ -66,6 +66,28 @@ impl Line<'_> {
                 };
                 Err(self.refused(None, No::new(refusal, login_fault(&error))).await)
             }
+        }
+    }
+
+    /// What was issued, in the form it was asked for.
+    fn issued(&self, issued: Issued, is_access_key: bool) -> Answer<'static> {
+        if is_access_key {
+            return Answer::AccessKey(self.snapshot.directory.access_key(&issued));
+        }
+        Answer::Issued(issued)
+    }
+
+    /// An access key of the caller's own principal, which ends no later than what was presented.
+    pub(super) async fn access_key(&self, caller: &Caller, shape: &Shape) -> Result<WireResponse, Fault> {
+        let issued = self.snapshot.directory.exchange(caller);
+        let note = match &issued {
+            Ok(_) => Note::ok("access_key"),
+            Err(error) => Note::failed(error.kind(), "access_key"),
+        };
+        self.record(caller, note).await?;
+        match issued {
+            Ok(issued) => Ok(self.encode(shape, self.issued(issued, true), None, false)),
+            Err(error) => Err(login_fault(&error)),
         }
     }
 
@@ -105,7 +127,7 @@ impl Line<'_> {
         let directory = &self.snapshot.directory;
         let own = match credential {
             Credential::Token(text) | Credential::Bearer(text) => Some(text),
-            Credential::None => None,
+            Credential::None | Credential::Signed(_) => None,
         };
         let (detail, answer) = match request {
             TokenRequest::Lookup => ("lookup", Ok(Answer::Token(directory.lookup(caller), own))),
@@ -193,8 +215,8 @@ impl Line<'_> {
         };
         self.may_administer(caller, SystemArea::Tokens).await?;
         let answer = match request {
-            AdminRequest::IssueToken { principal, groups, folders, ttl } => {
-                self.issue(IssueSpec { principal, groups, folders, ttl }, caller).await?
+            AdminRequest::IssueToken { principal, groups, folders, ttl, is_access_key } => {
+                self.issue(IssueSpec { principal, groups, folders, ttl }, is_access_key, caller).await?
             }
             AdminRequest::RevokeToken(named) => {
                 let ended = self.snapshot.directory.revoke_token(caller.principal.tenant(), &named);
@@ -212,7 +234,7 @@ impl Line<'_> {
     }
 
     /// Makes a token. One whose making the trail did not take ends before anybody has it.
-    async fn issue(&self, spec: IssueSpec, caller: &Caller) -> Result<Answer<'static>, Fault> {
+    async fn issue(&self, spec: IssueSpec, is_access_key: bool, caller: &Caller) -> Result<Answer<'static>, Fault> {
         let (directory, tenant) = (&self.snapshot.directory, caller.principal.tenant());
         let target = plain(&spec.principal);
         let issued = directory.issue(tenant, spec);
@@ -222,7 +244,7 @@ impl Line<'_> {
             }
             return Err(fault);
         }
-        issued.map(Answer::Issued).map_err(|error| login_fault(&error))
+        issued.map(|issued| self.issued(issued, is_access_key)).map_err(|error| login_fault(&error))
     }
 
     /// Ends a principal's credentials. They stay ended even if the trail takes no line: nothing is given by it.

@@ -119,6 +119,7 @@ mod tests {
 
     fn caller() -> Caller {
         Caller {
+            signature: None,
             principal: Arc::new(Principal::new(Tenant::default_tenant(), "ci", Method::Token, vec![], vec![])),
             credential: [0; 16],
             token: None,

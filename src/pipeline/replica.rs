@@ -167,7 +167,8 @@ fn is_there(reply: &Reply) -> bool {
 
 fn unserved(error: &ServeError, request_id: &str) -> Fault {
     tracing::warn!(request_id, error = %error, "a copy is not served");
-    Fault::of(error.kind())
+    let detail = matches!(error, ServeError::Mislabelled).then_some(crate::secret::detail::LABEL_NOT_THERE);
+    Fault { detail, ..Fault::of(error.kind()) }
 }
 
 fn unwritten(error: &WriteError, request_id: &str) -> Fault {

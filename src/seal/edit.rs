@@ -10,12 +10,17 @@ use super::{Head, HeadVersion};
 use crate::clock::Timestamp;
 use crate::error::ErrorKind;
 use crate::secret::{
-    Described, Metadata, MetadataChange, Outcome, Precondition, SecretType, SecretValue, VersionInfo, VersionSet,
-    VersionState, WriteOptions,
+    Described, LabelMove, Metadata, MetadataChange, Outcome, Precondition, Rank, SecretType, SecretValue, VersionInfo,
+    VersionSelector, VersionSet, VersionState, WriteOptions, detail,
 };
 
 /// The `native` of a version that was written here, under a backend's rule, and that the backend does not have.
 pub const ONLY_HERE: &str = "local";
+
+/// The label of the version that is read when none is named.
+const CURRENT: &str = "AWSCURRENT";
+/// The label of the one before.
+const PREVIOUS: &str = "AWSPREVIOUS";
 
 /// Why a head is left as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -26,6 +31,24 @@ pub enum EditError {
     /// The secret wants every write to name the version it replaces.
     #[error("check-and-set parameter required for this call")]
     CasRequired,
+    /// There is no such secret.
+    #[error("there is no such secret")]
+    Missing,
+    /// It was deleted and not restored.
+    #[error("{}", detail::MARKED_FOR_DELETION)]
+    Deleted,
+    /// It was deleted and can be restored, so the name is taken.
+    #[error("{}", detail::STILL_DELETED)]
+    Scheduled,
+    /// The identifier of the new version was used before, for another value.
+    #[error("{}", detail::TOKEN_REUSED)]
+    Reused,
+    /// A label is moved away from a version that was not named.
+    #[error("{}", detail::LABEL_ELSEWHERE)]
+    Labelled,
+    /// A version was named with a label it does not carry.
+    #[error("{}", detail::LABEL_NOT_THERE)]
+    NotLabelled,
     /// A value that is no JSON object cannot be patched.
     #[error("the value is not a JSON object")]
     NotAnObject,
@@ -36,8 +59,11 @@ impl EditError {
     #[must_use]
     pub const fn kind(self) -> ErrorKind {
         match self {
-            Self::Conflict => ErrorKind::Conflict,
-            Self::CasRequired | Self::NotAnObject => ErrorKind::Malformed,
+            Self::Conflict | Self::Scheduled | Self::Reused => ErrorKind::Conflict,
+            Self::Missing => ErrorKind::NotFound,
+            Self::CasRequired | Self::NotAnObject | Self::Deleted | Self::Labelled | Self::NotLabelled => {
+                ErrorKind::Malformed
+            }
         }
     }
 
@@ -45,7 +71,12 @@ impl EditError {
     #[must_use]
     pub const fn detail(self) -> Option<&'static str> {
         match self {
-            Self::Conflict => None,
+            Self::Conflict | Self::Missing => None,
+            Self::Deleted => Some(detail::MARKED_FOR_DELETION),
+            Self::Scheduled => Some(detail::STILL_DELETED),
+            Self::Reused => Some(detail::TOKEN_REUSED),
+            Self::Labelled => Some(detail::LABEL_ELSEWHERE),
+            Self::NotLabelled => Some(detail::LABEL_NOT_THERE),
             Self::CasRequired => Some("check-and-set parameter required for this call"),
             Self::NotAnObject => Some("the value is not a JSON object"),
         }
@@ -98,7 +129,11 @@ pub fn check(head: &Head, options: &WriteOptions) -> Result<(), EditError> {
         Precondition::None => true,
         Precondition::Absent => head.current == 0 || is_tombstone(head),
         Precondition::Version(version) => head.current == version,
+        Precondition::Present => return check_present(head),
     };
+    if !holds && options.precondition == Precondition::Absent && head.purge_at.is_some() {
+        return Err(EditError::Scheduled);
+    }
     if holds { Ok(()) } else { Err(EditError::Conflict) }
 }
 
@@ -111,6 +146,20 @@ pub fn put(
     max_versions: u64,
     now: Timestamp,
 ) -> (VersionInfo, Vec<u64>) {
+    let options = WriteOptions { metadata, ..WriteOptions::default() };
+    put_with(head, secret_type, options, max_versions, now)
+}
+
+/// As [`put`], with all that a write can say of its version.
+#[must_use]
+pub fn put_with(
+    head: &mut Head,
+    secret_type: SecretType,
+    options: WriteOptions,
+    max_versions: u64,
+    now: Timestamp,
+) -> (VersionInfo, Vec<u64>) {
+    let WriteOptions { metadata, merge, token, stages, .. } = options;
     let deleted = (head.delete_after_secs > 0)
         .then(|| now.after(std::time::Duration::from_secs(head.delete_after_secs)).micros());
     let version = HeadVersion {
@@ -118,15 +167,148 @@ pub fn put(
         deleted,
         destroyed: false,
         secret_type: secret_type.as_str().to_owned(),
-        native: None,
+        native: token.map(String::from),
+        stages: Vec::new(),
         held: true,
     };
-    let number = head.current + 1;
-    let info = info(number, &version, now);
+    let number = head.next();
     if let Some(metadata) = metadata {
         head.metadata = metadata;
     }
-    (info, add(head, number, version, max_versions, now))
+    merge_metadata(head, merge);
+    let is_current = head.current == 0 || stages.as_ref().is_none_or(|stages| stages.iter().any(|s| &**s == CURRENT));
+    if head.created == 0 {
+        head.created = now.micros();
+    }
+    head.updated = now.micros();
+    head.versions.insert(number, version);
+    if is_current {
+        // the one before is the next lower one, unless labels were moved
+        let lower = head.versions.range(..number).next_back().map_or(0, |(lower, _)| *lower);
+        head.previous = if lower == head.current { 0 } else { head.current };
+        (head.current, head.purge_at) = (number, None);
+    }
+    if head.current != number || head.last > 0 {
+        head.last = number;
+    }
+    for stage in stages.unwrap_or_default() {
+        label(head, &stage, Some(number));
+    }
+    let gone = prune(head, max_versions);
+    let known = head.versions.get(&number);
+    let info = known.map(|known| info(number, known, now).ranked(head.rank(number))).unwrap_or_default();
+    (info, gone)
+}
+
+/// The version a client's identifier stands for already.
+#[must_use]
+pub fn repeated(head: &Head, token: Option<&str>) -> Option<u64> {
+    let token = token?;
+    head.versions.iter().find(|(_, known)| known.native.as_deref() == Some(token)).map(|(number, _)| *number)
+}
+
+/// The version a selector names; `None` if there is none.
+///
+/// # Errors
+/// When it is named with a label it does not carry.
+pub fn select(head: &Head, selector: &VersionSelector) -> Result<Option<u64>, EditError> {
+    let native = |id: &str| repeated(head, Some(id));
+    let number = match selector {
+        VersionSelector::Current => Some(head.current),
+        VersionSelector::Number(number) => Some(*number),
+        VersionSelector::Native(id) => native(id),
+        VersionSelector::Stage(stage) => carrier(head, stage),
+        VersionSelector::Labelled { version, stage } => {
+            let number = select(head, version)?;
+            let Some(carried) = number.filter(|number| head.versions.contains_key(number)) else { return Ok(None) };
+            if carrier(head, stage) != Some(carried) {
+                return Err(EditError::NotLabelled);
+            }
+            number
+        }
+    };
+    Ok(number.filter(|number| head.versions.contains_key(number)))
+}
+
+/// Moves a label.
+///
+/// # Errors
+/// When a version is not there, or carries the label and is not the one named.
+pub fn relabel(head: &mut Head, change: &LabelMove, now: Timestamp) -> Result<(), EditError> {
+    let named = |selector: &Option<VersionSelector>| match selector {
+        None => Ok(None),
+        Some(selector) => select(head, selector)?.map(Some).ok_or(EditError::Missing),
+    };
+    let (from, to) = (named(&change.from)?, named(&change.to)?);
+    let carried = carrier(head, &change.stage);
+    if from.is_some() && from != carried {
+        return Err(EditError::NotLabelled);
+    }
+    if carried.is_some() && carried != to && from.is_none() {
+        return Err(EditError::Labelled);
+    }
+    if to.is_none() && &*change.stage == CURRENT {
+        return Err(EditError::Labelled);
+    }
+    label(head, &change.stage, to);
+    head.updated = now.micros();
+    Ok(())
+}
+
+/// Which version carries a label.
+fn carrier(head: &Head, stage: &str) -> Option<u64> {
+    let number = match stage {
+        CURRENT => head.current,
+        PREVIOUS => head.previous(),
+        _ => {
+            let labelled = head.versions.iter().find(|(_, known)| known.stages.iter().any(|has| has == stage));
+            labelled.map_or(0, |(number, _)| *number)
+        }
+    };
+    (number > 0).then_some(number)
+}
+
+fn label(head: &mut Head, stage: &str, to: Option<u64>) {
+    match (stage, to) {
+        (CURRENT, Some(to)) if to != head.current => {
+            head.last = head.next() - 1;
+            (head.previous, head.current) = (head.current, to);
+        }
+        (CURRENT, _) => {}
+        (PREVIOUS, to) => head.previous = to.unwrap_or(0),
+        (stage, to) => {
+            for known in head.versions.values_mut() {
+                known.stages.retain(|has| has != stage);
+            }
+            if let Some(known) = to.and_then(|to| head.versions.get_mut(&to)) {
+                known.stages.push(stage.to_owned());
+            }
+        }
+    }
+}
+
+/// There has to be such a secret, and it must not be deleted.
+fn check_present(head: &Head) -> Result<(), EditError> {
+    if is_tombstone(head) || head.created == 0 {
+        return Err(EditError::Missing);
+    }
+    if head.purge_at.is_some() { Err(EditError::Deleted) } else { Ok(()) }
+}
+
+/// Whether a change of settings may go on; `is_there`: whether there is such a secret.
+///
+/// # Errors
+/// When it is to be new and is not, or is to be there and is not.
+pub fn check_change(head: Option<&Head>, change: &MetadataChange) -> Result<(), EditError> {
+    let head = head.filter(|head| !is_tombstone(head));
+    match head {
+        Some(head) if change.absent => {
+            Err(if head.purge_at.is_some() { EditError::Scheduled } else { EditError::Conflict })
+        }
+        Some(head) if change.present => check_present(head),
+        None if change.present => Err(EditError::Missing),
+        _ => Ok(()),
+    }
 }
 
 /// Adds a version that is known as a whole. Yields the versions forgotten for it.
@@ -137,6 +319,7 @@ pub fn add(head: &mut Head, number: u64, version: HeadVersion, max_versions: u64
     }
     head.updated = now.micros();
     head.current = head.current.max(number);
+    head.last = if head.last > 0 { head.last.max(number) } else { 0 };
     head.versions.insert(number, version);
     prune(head, max_versions)
 }
@@ -146,7 +329,9 @@ pub fn add(head: &mut Head, number: u64, version: HeadVersion, max_versions: u64
 pub fn prune(head: &mut Head, default: u64) -> Vec<u64> {
     let keep = if head.max_versions > 0 { head.max_versions } else { default }.max(1);
     let excess = usize::try_from((head.versions.len() as u64).saturating_sub(keep)).unwrap_or(0);
-    let gone: Vec<u64> = head.versions.keys().copied().take(excess).collect();
+    let current = head.current;
+    let is_spare = |(number, known): &(&u64, &HeadVersion)| **number != current && known.stages.is_empty();
+    let gone: Vec<u64> = head.versions.iter().filter(is_spare).map(|(number, _)| *number).take(excess).collect();
     for version in &gone {
         head.versions.remove(version);
     }
@@ -159,6 +344,7 @@ pub fn named(head: &Head, set: &VersionSet) -> Vec<u64> {
     match set {
         VersionSet::Current => vec![head.current],
         VersionSet::Numbers(numbers) => numbers.clone(),
+        VersionSet::All => head.versions.keys().copied().collect(),
     }
 }
 
@@ -190,17 +376,21 @@ pub fn change(head: &mut Head, change: MetadataChange, now: Timestamp) {
         if !change.merge {
             head.metadata.clear();
         }
-        for (key, value) in entries {
-            match value {
-                Some(value) => drop(head.metadata.insert(key, value)),
-                None => drop(head.metadata.remove(&key)),
-            }
-        }
+        merge_metadata(head, entries);
     }
     head.cas_required = change.cas_required.unwrap_or(head.cas_required);
     head.max_versions = change.max_versions.unwrap_or(head.max_versions);
     head.delete_after_secs = change.delete_after_secs.unwrap_or(head.delete_after_secs);
     head.updated = now.micros();
+}
+
+fn merge_metadata(head: &mut Head, entries: Vec<(String, Option<String>)>) {
+    for (key, value) in entries {
+        match value {
+            Some(value) => drop(head.metadata.insert(key, value)),
+            None => drop(head.metadata.remove(&key)),
+        }
+    }
 }
 
 /// RFC 7396 on two JSON objects.
@@ -258,17 +448,26 @@ pub fn info(number: u64, known: &HeadVersion, now: Timestamp) -> VersionInfo {
         created_at: Timestamp::from_micros(known.created),
         state,
         deletes_at: deleted.filter(|at| *at > now),
+        rank: Rank::Unknown,
+        stages: known.stages.iter().map(|stage| Box::from(stage.as_str())).collect(),
     }
 }
 
 /// What is known of a secret and all its versions, as a client may see it.
 #[must_use]
 pub fn described(head: &Head, now: Timestamp) -> Outcome {
-    if is_tombstone(head) {
+    if is_tombstone(head) || head.is_expired(now) {
         return Outcome::NotFound;
     }
-    let versions: Vec<VersionInfo> = head.versions.iter().map(|(number, known)| info(*number, known, now)).collect();
-    Outcome::Described(Box::new(Described {
+    Outcome::Described(Box::new(summary(head, now)))
+}
+
+/// As [`described`], whatever became of the secret.
+#[must_use]
+pub fn summary(head: &Head, now: Timestamp) -> Described {
+    let ranked = |(number, known): (&u64, &HeadVersion)| info(*number, known, now).ranked(head.rank(*number));
+    let versions: Vec<VersionInfo> = head.versions.iter().map(ranked).collect();
+    Described {
         metadata: head.metadata.clone(),
         current_version: head.current,
         oldest_version: versions.first().map_or(0, |first| first.version),
@@ -277,8 +476,9 @@ pub fn described(head: &Head, now: Timestamp) -> Outcome {
         cas_required: head.cas_required,
         max_versions: head.max_versions,
         delete_after_secs: head.delete_after_secs,
+        purges_at: head.purge_at.map(Timestamp::from_micros),
         versions,
-    }))
+    }
 }
 
 #[cfg(test)]
@@ -301,7 +501,7 @@ mod tests {
         assert_eq!(bury(&mut head, NOW), [1, 2, 3]);
         assert!(is_tombstone(&head));
         assert!(matches!(described(&head, NOW), Outcome::NotFound));
-        let absent = WriteOptions { precondition: Precondition::Absent, conditional: true, metadata: None };
+        let absent = WriteOptions { precondition: Precondition::Absent, conditional: true, ..WriteOptions::default() };
         assert_eq!(check(&head, &absent), Ok(()));
         let (info, _) = put(&mut head, SecretType::Json, None, 10, NOW);
         assert_eq!(info.version, 4);

@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{Origin, envelope};
 use crate::clock::Timestamp;
-use crate::secret::{Metadata, SecretType};
+use crate::secret::{Metadata, Rank, SecretType};
 
 /// A secret's settings and versions, as sealed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     /// Custom metadata.
     pub metadata: Metadata,
-    /// The newest version; 0 if none.
+    /// The version that is read when none is named: the newest, unless labels were moved. 0 if none.
     pub current: u64,
     /// Microseconds since the epoch.
     pub created: u64,
@@ -28,6 +28,15 @@ pub struct Head {
     pub max_versions: u64,
     /// Seconds after which a version deletes itself; 0 means never.
     pub delete_after_secs: u64,
+    /// The version that was current before, where that is not the next lower one; 0: it is.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub previous: u64,
+    /// The highest number ever given; 0: it is `current`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub last: u64,
+    /// When the deleted secret goes for good, in microseconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purge_at: Option<u64>,
     /// By version.
     pub versions: BTreeMap<u64, HeadVersion>,
     /// Where a copied secret comes from; `None` for one that has no other home.
@@ -49,6 +58,9 @@ pub struct HeadVersion {
     /// The backend's own identifier of a copied version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub native: Option<String>,
+    /// Labels beside its place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<String>,
     /// Whether the value is in this store; `false` for a version known of a backend whose value was not copied.
     #[serde(default = "held")]
     pub held: bool,
@@ -58,9 +70,22 @@ const fn held() -> bool {
     true
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl Default for HeadVersion {
     fn default() -> Self {
-        Self { created: 0, deleted: None, destroyed: false, secret_type: String::new(), native: None, held: held() }
+        Self {
+            created: 0,
+            deleted: None,
+            destroyed: false,
+            secret_type: String::new(),
+            native: None,
+            stages: Vec::new(),
+            held: held(),
+        }
     }
 }
 
@@ -79,6 +104,39 @@ impl HeadVersion {
 }
 
 impl Head {
+    /// The number the next version gets.
+    #[must_use]
+    pub fn next(&self) -> u64 {
+        let highest = self.versions.keys().next_back().copied().unwrap_or(0);
+        highest.max(self.current).max(self.last) + 1
+    }
+
+    /// The version that was current before the current one; 0 if there is none.
+    #[must_use]
+    pub fn previous(&self) -> u64 {
+        if self.previous > 0 && self.previous != self.current && self.versions.contains_key(&self.previous) {
+            return self.previous;
+        }
+        self.versions.range(..self.current).next_back().map_or(0, |(number, _)| *number)
+    }
+
+    /// A version's place.
+    #[must_use]
+    pub fn rank(&self, number: u64) -> Rank {
+        match number {
+            0 => Rank::Unknown,
+            _ if number == self.current => Rank::Current,
+            _ if number == self.previous() => Rank::Previous,
+            _ => Rank::Other,
+        }
+    }
+
+    /// Whether the secret was deleted and its time is over: there is nothing any more.
+    #[must_use]
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.purge_at.is_some_and(|at| at <= now.micros())
+    }
+
     /// A digest of what a change by anybody would show in: metadata, the versions with their states and times, settings.
     /// Not where it comes from, not when it was touched last. 64 hexadecimal digits, the same in every release.
     #[must_use]
@@ -99,6 +157,18 @@ impl Head {
             print.number(version.deleted.map_or(0, |at| at.saturating_add(1)));
             print.number(u64::from(version.destroyed));
             print.text(&version.secret_type);
+            // what no head of an earlier release has is no part of its print
+            for stage in &version.stages {
+                print.text(stage);
+            }
+        }
+        if self.previous > 0 {
+            print.text("previous");
+            print.number(self.previous);
+        }
+        if let Some(at) = self.purge_at {
+            print.text("purge");
+            print.number(at);
         }
         envelope::hex(print.0.finish().as_ref())
     }
@@ -171,6 +241,8 @@ pub struct Known {
     pub copy: Option<CopyStamp>,
     /// Whether any version is listed.
     pub has_versions: bool,
+    /// When the deleted secret goes for good, in microseconds since the epoch.
+    pub purge_at: Option<u64>,
 }
 
 impl Known {
@@ -178,6 +250,12 @@ impl Known {
     #[must_use]
     pub const fn is_tombstone(&self) -> bool {
         self.is_sound && self.current > 0 && !self.has_versions
+    }
+
+    /// Whether the secret was deleted and its time is over.
+    #[must_use]
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.purge_at.is_some_and(|at| at <= now.micros())
     }
 
     /// Whether the head does not open: the secret exists, nothing else is known of it, and reading it is an error.
@@ -198,6 +276,7 @@ impl Stored {
             metadata: (!head.metadata.is_empty()).then(|| Arc::new(head.metadata.clone())),
             copy: head.copy_stamp(),
             has_versions: !head.versions.is_empty(),
+            purge_at: head.purge_at,
         }))
     }
 
@@ -211,6 +290,7 @@ impl Stored {
             metadata: None,
             copy: None,
             has_versions: true,
+            purge_at: None,
         }))
     }
 }

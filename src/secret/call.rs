@@ -1,6 +1,6 @@
 //! A decoded request about secrets.
 
-use super::{Metadata, Operation, Precondition, SecretType, SecretValue, VersionSelector, WireName};
+use super::{Filter, Metadata, Operation, Precondition, SecretType, SecretValue, VersionSelector, WireName};
 
 /// What a client asks for, once decoded. Calls that are not about secrets (logins, token calls, system status,
 /// administration) are the wire room's business.
@@ -34,6 +34,8 @@ pub enum Dialect {
     VaultKv2,
     /// Any other Vault engine.
     VaultLogical,
+    /// AWS Secrets Manager's JSON protocol.
+    Aws,
 }
 
 /// Which versions a delete, undelete or destroy is about.
@@ -43,6 +45,8 @@ pub enum VersionSet {
     Current,
     /// These, in the order given; never empty.
     Numbers(Vec<u64>),
+    /// All of them: the secret as a whole.
+    All,
 }
 
 /// How much of a list is wanted.
@@ -63,6 +67,43 @@ pub struct WriteOptions {
     pub conditional: bool,
     /// Replaces the custom metadata if given.
     pub metadata: Option<Metadata>,
+    /// Merged into the custom metadata with the write (`None` removes a key).
+    pub merge: Vec<(String, Option<String>)>,
+    /// The client's own identifier of the new version. A write that comes again with it is done once; with another value
+    /// it is a conflict.
+    pub token: Option<Box<str>>,
+    /// Labels of the new version beside its rank. `Some` without `AWSCURRENT` among them: it does not become the current
+    /// one.
+    pub stages: Option<Vec<Box<str>>>,
+}
+
+/// What of a flat store's secrets is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CatalogueOptions {
+    /// What an entry has to meet, all of them.
+    pub filters: Vec<Filter>,
+    /// Deleted and restorable ones, too.
+    pub with_deleted: bool,
+    /// What entries are sorted by.
+    pub sort: CatalogueSort,
+    /// The other way round.
+    pub descending: bool,
+    /// Only entries behind the one of this name, in that order.
+    pub after: Option<Box<str>>,
+    /// At most so many.
+    pub limit: Option<usize>,
+}
+
+/// What a catalogue is sorted by; names decide between equals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CatalogueSort {
+    /// The name.
+    #[default]
+    Name,
+    /// When the secret was created.
+    Created,
+    /// When it last changed.
+    Changed,
 }
 
 /// What is to be done with a secret.
@@ -83,6 +124,8 @@ pub enum SecretAction {
     List(ListOptions),
     /// The names in the folder and below.
     Scan(ListOptions),
+    /// The secrets in the folder and below it, with what is known of them at no further cost.
+    Catalogue(CatalogueOptions),
     /// Write a new version.
     Write {
         /// The bytes.
@@ -101,12 +144,14 @@ pub enum SecretAction {
     },
     /// Change the secret's own settings; absent fields stay.
     WriteMetadata(MetadataChange),
-    /// Soft-delete.
-    Delete(VersionSet),
+    /// Soft-delete. With a number of days, the secret as a whole goes for good after them.
+    Delete(VersionSet, Option<u16>),
     /// Undo a soft delete.
     Undelete(VersionSet),
     /// Destroy for good.
     Destroy(VersionSet),
+    /// Move a label between versions; the label `AWSCURRENT` decides which one is current.
+    Label(LabelMove),
     /// Remove the secret with all its versions.
     Purge,
     /// Call another API of the same vendor as is.
@@ -126,6 +171,22 @@ pub struct MetadataChange {
     pub max_versions: Option<u64>,
     /// Seconds after which a version deletes itself.
     pub delete_after_secs: Option<u64>,
+    /// Only if there is no such secret yet: this makes one without a version. Otherwise a missing one is not found,
+    /// where `present` is set.
+    pub absent: bool,
+    /// Only if there is such a secret.
+    pub present: bool,
+}
+
+/// A label that moves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabelMove {
+    /// The label.
+    pub stage: Box<str>,
+    /// The version that carries it now; it has to be named where one does.
+    pub from: Option<VersionSelector>,
+    /// The version that shall carry it; `None`: nobody.
+    pub to: Option<VersionSelector>,
 }
 
 /// A call to an API of the backend's vendor that is not about a stored secret.

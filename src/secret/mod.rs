@@ -5,7 +5,9 @@
 //! derived from these types only, never from the bytes of the request.
 
 mod call;
+pub mod detail;
 mod federation;
+mod filter;
 mod name;
 mod operation;
 mod path;
@@ -14,17 +16,20 @@ mod reply;
 mod tenant;
 mod value;
 mod version;
+mod wrap;
 
 pub use call::{
-    Call, Dialect, ListOptions, MetadataChange, PassCall, SecretAction, SecretCall, VersionSet, WriteOptions,
+    Call, CatalogueOptions, CatalogueSort, Dialect, LabelMove, ListOptions, MetadataChange, PassCall, SecretAction,
+    SecretCall, VersionSet, WriteOptions,
 };
 pub use federation::{
     BackendId, ConflictOn, ConflictPolicy, History, OnBackendDelete, RateLimit, RuleSettings, SyncScope, WriteMode,
 };
+pub use filter::{DESCRIPTION, Filter, FilterKey, FilterValue};
 pub use name::{RemoteName, WireName};
 pub use operation::{Action, Mode, Operation, WireKind};
 pub use path::{Folder, PathError, SecretPath};
-pub use record::{Described, Metadata, SecretRecord, VersionInfo, VersionState};
+pub use record::{Described, Entry, Metadata, Rank, SecretRecord, VersionInfo, VersionState};
 pub use reply::{NativeReply, Outcome, Reply, Span};
 pub use tenant::{Tenant, TenantError};
 pub use value::{SecretType, SecretValue};

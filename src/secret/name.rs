@@ -33,6 +33,24 @@ impl RemoteName {
         plausible(text).then(|| Self(Box::from(text)))
     }
 
+    /// The folder above everything: only a store without folders has one that can be listed.
+    #[must_use]
+    pub fn root() -> Self {
+        Self(Box::from(""))
+    }
+
+    /// Whether this is [`Self::root`].
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What `name` in this folder is called.
+    #[must_use]
+    pub fn child(&self, name: &str) -> String {
+        if self.is_root() { name.to_owned() } else { format!("{}/{name}", self.0) }
+    }
+
     /// The name as the backend spells it.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -9,9 +9,10 @@ use crate::clock::Timestamp;
 pub type Metadata = BTreeMap<String, String>;
 
 /// What a version is now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum VersionState {
     /// Readable.
+    #[default]
     Current,
     /// Deleted and restorable, since this time.
     Deleted(Timestamp),
@@ -30,7 +31,7 @@ impl VersionState {
 }
 
 /// What is known about one version, without its value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VersionInfo {
     /// The integer version, from 1.
     pub version: u64,
@@ -42,6 +43,32 @@ pub struct VersionInfo {
     pub state: VersionState,
     /// When it will delete itself, if it will.
     pub deletes_at: Option<Timestamp>,
+    /// Its place among the versions.
+    pub rank: Rank,
+    /// Labels it carries beside its rank.
+    pub stages: Vec<Box<str>>,
+}
+
+impl VersionInfo {
+    /// The same, at this place.
+    #[must_use]
+    pub fn ranked(self, rank: Rank) -> Self {
+        Self { rank, ..self }
+    }
+}
+
+/// A version's place among the versions of its secret.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Rank {
+    /// Whoever told of it did not say.
+    #[default]
+    Unknown,
+    /// The one that is read when none is named (`AWSCURRENT`).
+    Current,
+    /// The one that was current before (`AWSPREVIOUS`).
+    Previous,
+    /// Any other.
+    Other,
 }
 
 /// One version of a secret. `value` is `None` unless the version is readable.
@@ -60,7 +87,7 @@ pub struct SecretRecord {
 }
 
 /// What is known about a secret and all its versions.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Described {
     /// Custom metadata.
     pub metadata: Metadata,
@@ -78,6 +105,17 @@ pub struct Described {
     pub max_versions: u64,
     /// Seconds after which a version deletes itself; 0 means never.
     pub delete_after_secs: u64,
+    /// When the deleted secret goes for good, if it does by itself.
+    pub purges_at: Option<Timestamp>,
     /// Oldest first.
     pub versions: Vec<VersionInfo>,
+}
+
+/// A secret of a catalogue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The client's name for it.
+    pub name: String,
+    /// What is known of it; absent where that would have cost another call, or may not be told.
+    pub described: Option<Box<Described>>,
 }

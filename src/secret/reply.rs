@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use super::{Described, SecretRecord, VersionInfo};
+use super::{Described, Entry, SecretRecord, VersionInfo};
 
 /// A success, neutral or already in the wire's own bytes.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub enum Outcome {
     Described(Box<Described>),
     /// Names directly in a folder, sorted; folders end in `/`.
     Names(Vec<String>),
+    /// A page of a catalogue.
+    Catalogue(Vec<Entry>),
     /// A new version was written.
     Written(VersionInfo, super::Metadata),
     /// Done, with nothing to say.

@@ -12,6 +12,13 @@ pub enum VersionSelector {
     Native(Box<str>),
     /// A version by a label (`AWSPREVIOUS`, a GCP alias).
     Stage(Box<str>),
+    /// A version, if it carries this label.
+    Labelled {
+        /// Which.
+        version: Box<VersionSelector>,
+        /// The label.
+        stage: Box<str>,
+    },
 }
 
 /// What must hold at the moment of a write.
@@ -24,4 +31,6 @@ pub enum Precondition {
     Absent,
     /// The current version is this one.
     Version(u64),
+    /// There is such a secret, and it is not deleted.
+    Present,
 }

@@ -125,7 +125,13 @@ impl Intent {
     /// Remote versions that could be what a put made: newer than its base, oldest first, readable.
     pub(super) fn candidates<'d>(&self, described: &'d Described) -> impl Iterator<Item = &'d VersionInfo> {
         let base = self.base.as_ref().map_or(0, |base| base.version);
-        described.versions.iter().filter(move |info| info.version > base && info.state.is_readable())
+        let native = self.base.as_ref().and_then(|base| base.native.as_deref());
+        let is_newer = move |info: &&VersionInfo| match info.native_id.as_deref() {
+            // an identifier says nothing of age: the one that is current now and was not then
+            Some(id) => info.version == described.current_version && Some(id) != native,
+            None => info.version > base,
+        };
+        described.versions.iter().filter(move |info| is_newer(info) && info.state.is_readable())
     }
 
     /// What became of anything but a put, from what the remote side is now.
@@ -154,9 +160,9 @@ impl Intent {
 }
 
 /// Our number for a remote version that was not here yet: its own while nobody wrote here, else the next free one.
-pub(super) fn numbering(head: &Head, remote_version: u64) -> u64 {
-    let top = head.versions.keys().next_back().copied().unwrap_or(0).max(head.current);
-    if remote_version > top { remote_version } else { top + 1 }
+pub(super) fn numbering(head: &Head, info: &VersionInfo) -> u64 {
+    let next = head.next();
+    if info.native_id.is_none() && info.version > next { info.version } else { next }
 }
 
 /// The remote version that stands behind our number; `None` if there is none that can be told by its number.
@@ -219,10 +225,9 @@ mod tests {
             .zip(states)
             .map(|(version, state)| VersionInfo {
                 version,
-                native_id: None,
                 created_at: Timestamp::from_secs(version),
                 state: *state,
-                deletes_at: None,
+                ..VersionInfo::default()
             })
             .collect();
         Described {
@@ -234,6 +239,7 @@ mod tests {
             cas_required: false,
             max_versions: 0,
             delete_after_secs: 0,
+            purges_at: None,
             versions,
         }
     }
@@ -314,12 +320,12 @@ mod tests {
     #[test]
     fn numbers_are_the_remote_sides_own_until_somebody_writes_here() {
         let aligned = head(&[(4, None), (5, None)], Some((5, 5)));
-        assert_eq!(numbering(&aligned, 6), 6);
+        assert_eq!(numbering(&aligned, &VersionInfo { version: 6, ..VersionInfo::default() }), 6);
         for number in [2, 4, 5, 9] {
             assert_eq!(remote_number(&aligned, number), Some(number));
         }
         let ahead = head(&[(5, None), (6, None)], Some((5, 5)));
-        assert_eq!(numbering(&ahead, 6), 7);
+        assert_eq!(numbering(&ahead, &VersionInfo { version: 6, ..VersionInfo::default() }), 7);
         for (number, remote) in [(2, Some(2)), (5, Some(5)), (6, None), (9, None)] {
             assert_eq!(remote_number(&ahead, number), remote);
         }
@@ -333,6 +339,6 @@ mod tests {
         );
         let pushed = head(&[(5, None), (6, Some("6"))], Some((6, 6)));
         assert_eq!((remote_number(&pushed, 6), remote_number(&pushed, 9)), (Some(6), Some(9)));
-        assert_eq!(numbering(&Head::default(), 5), 5);
+        assert_eq!(numbering(&Head::default(), &VersionInfo { version: 5, ..VersionInfo::default() }), 5);
     }
 }

@@ -147,7 +147,14 @@ mod tests {
 
     fn info(version: u64) -> VersionInfo {
         let created_at = Timestamp::from_secs(version);
-        VersionInfo { version, native_id: None, created_at, state: VersionState::Current, deletes_at: None }
+        VersionInfo {
+            version,
+            native_id: None,
+            created_at,
+            state: VersionState::Current,
+            deletes_at: None,
+            ..VersionInfo::default()
+        }
     }
 
     fn described(versions: Vec<VersionInfo>) -> Described {
@@ -160,6 +167,7 @@ mod tests {
             cas_required: false,
             max_versions: 0,
             delete_after_secs: 0,
+            purges_at: None,
             versions,
         }
     }

@@ -115,6 +115,7 @@ impl<'a> Layout<'a> {
                 destroyed: is_destroyed,
                 secret_type: secret_type.as_str().to_owned(),
                 native: mark::native_of(entry.number, entry.info),
+                stages: entry.info.stages.iter().map(|stage| stage.to_string()).collect(),
                 held,
             };
             head.versions.insert(entry.number, version);
@@ -208,7 +209,14 @@ mod tests {
 
     fn info(version: u64) -> VersionInfo {
         let created_at = Timestamp::from_secs(100 + version);
-        VersionInfo { version, native_id: None, created_at, state: VersionState::Current, deletes_at: None }
+        VersionInfo {
+            version,
+            native_id: None,
+            created_at,
+            state: VersionState::Current,
+            deletes_at: None,
+            ..VersionInfo::default()
+        }
     }
 
     fn remote(versions: Vec<VersionInfo>) -> Described {
@@ -221,6 +229,7 @@ mod tests {
             cas_required: true,
             max_versions: 5,
             delete_after_secs: 0,
+            purges_at: None,
             versions,
         }
     }

@@ -136,7 +136,7 @@ async fn put(desk: &Desk, candidate: &Candidate, head: &Head, version: u64) -> R
     let secret_type = head.versions.get(&head.current).ok_or(SealError::Form)?.secret_type();
     let is_conditional = desk.replica.client.capabilities().conditional_writes && !desk.is_blind(candidate.rule);
     let expected = is_conditional.then_some(version);
-    match change(desk, candidate, RemoteChange::Put { value: &value, secret_type, expected }).await? {
+    match change(desk, candidate, RemoteChange::Put { value: &value, secret_type, expected, token: None }).await? {
         Outcome::Written(info, _) => Ok(info.version),
         _ => Ok(version + 1),
     }

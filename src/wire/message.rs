@@ -141,6 +141,8 @@ pub struct ListenerFacts {
     pub hosts: Vec<String>,
     /// Makes and checks list cursors.
     pub cursors: Cursors,
+    /// The account and region that names of the aws wire lie in.
+    pub aws: Option<AwsFacts>,
 }
 
 impl ListenerFacts {
@@ -159,6 +161,15 @@ impl ListenerFacts {
         let name = name.strip_suffix('.').unwrap_or(name);
         self.hosts.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
+}
+
+/// What the aws wire's names lie in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwsFacts {
+    /// Twelve digits.
+    pub account: String,
+    /// A region's name.
+    pub region: String,
 }
 
 /// One passthrough entry.

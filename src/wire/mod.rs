@@ -2,6 +2,7 @@
 //! the backend (client role). Frontends are pure; they know names and shapes of their vendor and nothing of listeners,
 //! mapping, policy or other wires.
 
+pub mod aws;
 mod cursor;
 mod federation;
 mod message;
@@ -19,13 +20,15 @@ use zeroize::Zeroizing;
 
 pub use cursor::Cursors;
 pub use federation::{BackendAction, FederationRequest, JsonBody, Winner};
-pub use message::{ListenerFacts, Mount, MountKind, PassOperation, Passthrough, WireBody, WireRequest, WireResponse};
+pub use message::{
+    AwsFacts, ListenerFacts, Mount, MountKind, PassOperation, Passthrough, WireBody, WireRequest, WireResponse,
+};
 pub use strict::{JsonError, check_json};
 pub use target::{Query, TargetError, decode_segments};
 
 use crate::audit::Disclosure;
 use crate::error::ErrorKind;
-use crate::identity::{Credential, Issued, Principal, TokenInfo};
+use crate::identity::{AccessKey, Credential, Issued, Principal, TokenInfo};
 use crate::secret::{Action, Call, Mode, WireKind};
 
 /// A request, decoded.
@@ -46,8 +49,15 @@ pub struct Decoded<'r> {
 pub enum Request {
     /// About secrets: goes through mapping and policy.
     Secret(Call),
+    /// About several secrets at once: each call goes through mapping and policy by itself. Reads only.
+    Batch(Vec<Call>),
+    /// The values of all secrets of a catalogue that the caller may read: a call with
+    /// [`crate::secret::SecretAction::Catalogue`].
+    Gather(Call),
     /// Log in; needs no credential.
     Login(LoginRequest),
+    /// Exchange what was presented for an access key of the same principal that ends by itself.
+    AccessKey,
     /// About the caller's own token.
     Token(TokenRequest),
     /// Answered from configuration and policy.
@@ -143,8 +153,21 @@ pub enum SystemRequest {
     MountConfig,
     /// What the caller may do at API paths.
     Capabilities(Vec<Probe>),
+    /// A random password.
+    RandomPassword(PasswordRules),
     /// The description of our own API: no credential, no audit line; it is the same for everybody.
     OpenApi,
+}
+
+/// What a random password is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PasswordRules {
+    /// How many characters, 1 to 4096.
+    pub length: u16,
+    /// Characters it may have, by kind; none of them empty.
+    pub kinds: Vec<String>,
+    /// Whether it has one of each kind.
+    pub each_kind: bool,
 }
 
 /// One path of a capabilities question.
@@ -169,6 +192,8 @@ pub enum AdminRequest {
         folders: Vec<String>,
         /// Lifetime wanted.
         ttl: Option<Duration>,
+        /// An access key instead.
+        is_access_key: bool,
     },
     /// End a token, named by itself or its accessor.
     RevokeToken(Zeroizing<String>),
@@ -237,12 +262,18 @@ pub enum Shape {
     Vault(vault::Shape),
     /// The scaivault wire.
     Scaivault(scaivault::Shape),
+    /// The aws wire.
+    Aws(aws::Shape),
 }
 
 /// A success on its way out.
 pub enum Answer<'a> {
     /// Secrets: only what the audit trail has taken.
     Secret(Disclosure),
+    /// Several secrets, each by the name it was asked for or found under; whether there are more behind the last.
+    Batch(Vec<(String, Result<Disclosure, Fault>)>, bool),
+    /// An access key.
+    AccessKey(AccessKey),
     /// A new token, by login or creation.
     Issued(Issued),
     /// A token's description; the token itself where the caller presented it.
@@ -339,7 +370,7 @@ pub trait Frontend: Send + Sync {
     ///
     /// # Errors
     /// What the client got wrong; nothing is repaired.
-    fn decode<'r>(&self, request: &WireRequest<'r>, facts: &ListenerFacts) -> Result<Decoded<'r>, Fault>;
+    fn decode<'r>(&self, request: &WireRequest<'r>, facts: &'r ListenerFacts) -> Result<Decoded<'r>, Fault>;
 
     /// Called for a name in a question about decisions: what it means in a call that needs `action`. An API path of the
     /// wire is understood as well.
@@ -361,6 +392,7 @@ pub fn frontend(kind: WireKind) -> Option<Box<dyn Frontend>> {
     match kind {
         WireKind::Vault => Some(Box::new(vault::VaultFrontend)),
         WireKind::Scaivault => Some(Box::new(scaivault::ScaivaultFrontend)),
-        WireKind::Aws | WireKind::Azure | WireKind::Gcp => None,
+        WireKind::Aws => Some(Box::new(aws::AwsFrontend)),
+        WireKind::Azure | WireKind::Gcp => None,
     }
 }

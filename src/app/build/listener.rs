@@ -6,7 +6,7 @@ use crate::identity::PeerCertificate;
 use crate::mapping::{RuleSpec, Side, Table};
 use crate::pipeline::ListenerState;
 use crate::secret::{Tenant, WireKind};
-use crate::wire::{ListenerFacts, Mount, Passthrough, frontend};
+use crate::wire::{AwsFacts, ListenerFacts, Mount, Passthrough, frontend};
 
 pub(super) fn state(
     listener: &ListenerConfig,
@@ -32,6 +32,11 @@ pub(super) fn state(
         value_bytes: config.tenants.iter().map(|tenant| tenant.value_bytes).max().unwrap_or(1_048_576),
         hosts: hosts(listener),
         cursors: ground.cursors.clone(),
+        aws: listener
+            .account
+            .clone()
+            .zip(listener.region.clone())
+            .map(|(account, region)| AwsFacts { account, region }),
     };
     Ok(ListenerState {
         key: Box::from(listener.key.as_str()),

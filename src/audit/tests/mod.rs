@@ -194,7 +194,7 @@ pub(super) fn reply() -> Reply {
         native_id: None,
         created_at: Timestamp::from_secs(1),
         state: VersionState::Current,
-        deletes_at: None,
+        ..VersionInfo::default()
     };
     Reply::Neutral(Outcome::Record(Box::new(SecretRecord {
         value: Some(SecretValue::copy_of(b"canary")),

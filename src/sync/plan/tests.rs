@@ -284,6 +284,7 @@ impl World {
             cas_required: false,
             max_versions: 0,
             delete_after_secs: 0,
+            purges_at: None,
             versions: Vec::new(),
         });
         remote.updated_at = now;
@@ -291,7 +292,14 @@ impl World {
             Op::Put(value) => {
                 let version = remote.current_version + 1;
                 let state = VersionState::Current;
-                let info = VersionInfo { version, native_id: None, created_at: now, state, deletes_at: None };
+                let info = VersionInfo {
+                    version,
+                    native_id: None,
+                    created_at: now,
+                    state,
+                    deletes_at: None,
+                    ..VersionInfo::default()
+                };
                 remote.current_version = version;
                 remote.versions.push(info);
                 self.remote_values.insert(version, value);

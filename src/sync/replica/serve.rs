@@ -6,7 +6,7 @@ use super::{Kept, Replica};
 use crate::clock::Timestamp;
 use crate::error::ErrorKind;
 use crate::seal::{Head, HeadVersion, SealError, Stored, edit};
-use crate::secret::{Outcome, RuleSettings, SecretAction, SecretPath, SecretRecord, VersionSelector};
+use crate::secret::{Outcome, Rank, RuleSettings, SecretAction, SecretPath, SecretRecord, VersionSelector, detail};
 use crate::sync::intent::remote_number;
 
 /// How a read goes on.
@@ -41,6 +41,9 @@ pub enum ServeError {
     /// The backend denies us, for longer than `deny_grace` allows.
     #[error("the backend denies us for longer than deny_grace allows")]
     Denied,
+    /// The version asked for does not carry the label it was asked for with.
+    #[error("{}", detail::LABEL_NOT_THERE)]
+    Mislabelled,
     /// The store or the seal failed.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -53,6 +56,7 @@ impl ServeError {
         match self {
             Self::Stale => ErrorKind::UpstreamUnavailable,
             Self::Denied => ErrorKind::UpstreamRejected,
+            Self::Mislabelled => ErrorKind::Malformed,
             Self::Seal(error) => error.kind(),
         }
     }
@@ -99,6 +103,7 @@ impl Replica {
                 self.copies.saved_one();
                 Served::Reply { outcome, age_seconds, cache }
             }
+            Found::Mislabelled => return Err(ServeError::Mislabelled),
             Found::There(None) => Served::Live,
             Found::There(Some((version, number))) => Served::LiveAs { version, number },
         })
@@ -153,13 +158,13 @@ impl Replica {
         let is_current = match version {
             VersionSelector::Current => true,
             VersionSelector::Number(number) => *number == stored.current,
-            VersionSelector::Native(_) | VersionSelector::Stage(_) => false,
+            VersionSelector::Native(_) | VersionSelector::Stage(_) | VersionSelector::Labelled { .. } => false,
         };
         if !is_current {
             return self.other_version(path, stored, version, now);
         }
         let (number, known) = (stored.current, &stored.version);
-        let info = edit::info(number, known, now);
+        let info = edit::info(number, known, now).ranked(Rank::Current);
         let is_readable = info.state.is_readable();
         if is_readable && !known.held {
             return Ok(Found::There(foreign(known).map(|native| (selector(native), number))));
@@ -190,17 +195,16 @@ impl Replica {
         let number = match version {
             VersionSelector::Current => head.current,
             VersionSelector::Number(number) => *number,
-            VersionSelector::Native(native) => {
-                let held = head.versions.iter().find(|(_, known)| foreign(known) == Some(&**native));
-                let Some((number, _)) = held else { return Ok(Found::There(None)) };
-                *number
-            }
-            VersionSelector::Stage(_) => return Ok(Found::There(None)),
+            selector => match edit::select(&head, selector) {
+                Ok(Some(number)) => number,
+                Ok(None) => return Ok(Found::There(None)),
+                Err(_) => return Ok(Found::Mislabelled),
+            },
         };
         let Some(known) = head.versions.get(&number) else {
             return Ok(elsewhere(&head, number));
         };
-        let info = edit::info(number, known, now);
+        let info = edit::info(number, known, now).ranked(head.rank(number));
         let is_readable = info.state.is_readable();
         if is_readable && !known.held {
             return Ok(elsewhere(&head, number));
@@ -219,6 +223,8 @@ impl Replica {
 /// Where a version is.
 enum Found {
     Here(Outcome),
+    /// Here, and without the label it was asked for with.
+    Mislabelled,
     /// On the other side; under its own name if that is another one, with our number.
     There(Option<(VersionSelector, u64)>),
 }

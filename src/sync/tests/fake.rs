@@ -98,7 +98,14 @@ impl Fake {
         }
         let version = secret.versions.last().map_or(1, |(info, _)| info.version + 1);
         let created_at = if bare { Timestamp::default() } else { now };
-        let info = VersionInfo { version, native_id: None, created_at, state: VersionState::Current, deletes_at: None };
+        let info = VersionInfo {
+            version,
+            native_id: None,
+            created_at,
+            state: VersionState::Current,
+            deletes_at: None,
+            ..VersionInfo::default()
+        };
         secret.versions.push((info.clone(), value.to_vec()));
         info
     }
@@ -169,6 +176,7 @@ impl Fake {
             let is_meant = match set {
                 VersionSet::Current => info.version == newest,
                 VersionSet::Numbers(numbers) => numbers.contains(&info.version),
+                VersionSet::All => true,
             };
             if is_meant && !matches!(info.state, VersionState::Destroyed(_)) {
                 info.state = state(info);
@@ -203,7 +211,13 @@ impl Fake {
 impl Backend for Fake {
     fn capabilities(&self) -> Capabilities {
         let bare = self.switches.lock().unwrap().bare;
-        Capabilities { conditional_writes: !bare, versions: !bare, describe: true, soft_delete: !bare }
+        Capabilities {
+            conditional_writes: !bare,
+            versions: !bare,
+            describe: true,
+            soft_delete: !bare,
+            ..Capabilities::default()
+        }
     }
 
     async fn read(&self, ask: Ask<'_>, version: &VersionSelector) -> Result<Reply, BackendError> {
@@ -259,6 +273,7 @@ impl Backend for Fake {
             cas_required: false,
             max_versions: 0,
             delete_after_secs: 0,
+            purges_at: None,
             versions,
         };
         Ok(Reply::Neutral(Outcome::Described(Box::new(described))))
@@ -288,7 +303,7 @@ impl Backend for Fake {
             Some(rest.split_once('/').map_or_else(|| rest.to_owned(), |(folder, _)| format!("{folder}/")))
         };
         let names: BTreeSet<String> = self.secrets().keys().filter_map(below).collect();
-        Ok(Listed { names: names.into_iter().collect(), native: None })
+        Ok(Listed { names: names.into_iter().collect(), native: None, described: Vec::new() })
     }
 
     async fn write(&self, ask: Ask<'_>, change: Change<'_>) -> Result<Outcome, BackendError> {

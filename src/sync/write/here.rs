@@ -1,12 +1,14 @@
 //! Writes that stay here: the copy runs ahead of its backend. Where there is no copy yet the backend is asked once what it
 //! has, so that the next comparison knows what the write was based on.
 
+use std::time::Duration;
+
 use super::{Errand, WriteError};
 use crate::clock::Timestamp;
 use crate::seal::edit::{self, Mark, ONLY_HERE};
 use crate::seal::{Change, Head, RemoteMark, SealError};
 use crate::secret::{
-    Metadata, Outcome, Precondition, RuleSettings, SecretAction, SecretRecord, SecretType, SecretValue, VersionInfo,
+    Outcome, Precondition, RuleSettings, SecretAction, SecretRecord, SecretType, SecretValue, VersionInfo, VersionSet,
     WriteOptions,
 };
 use crate::sync::Replica;
@@ -154,7 +156,7 @@ impl Replica {
             return Err(WriteError::TooLarge);
         }
         let precondition = Precondition::Version(number);
-        Ok(Patched::Write(value, WriteOptions { precondition, conditional: true, metadata: options.metadata }))
+        Ok(Patched::Write(value, WriteOptions { precondition, conditional: true, ..options }))
     }
 }
 
@@ -165,23 +167,34 @@ fn edited(mut head: Head, action: SecretAction, settings: &RuleSettings, now: Ti
     let (value, gone, outcome) = match action {
         SecretAction::Write { value, secret_type, options } => {
             edit::check(&head, &options)?;
-            let (info, gone) = put_here(&mut head, secret_type, options.metadata, settings, now);
+            let (info, gone) = put_here(&mut head, secret_type, options, settings, now);
             (Some((info.version, value)), gone, Outcome::Written(info, head.metadata.clone()))
         }
         SecretAction::WriteMetadata(change) => {
+            edit::check_change((head.current > 0 || head.created > 0).then_some(&head), &change)?;
             edit::change(&mut head, change, now);
             (None, Vec::new(), Outcome::Done)
+        }
+        SecretAction::Label(change) => {
+            edit::relabel(&mut head, &change, now)?;
+            (None, Vec::new(), Outcome::Described(Box::new(edit::summary(&head, now))))
         }
         SecretAction::Purge if head.origin.as_ref().is_some_and(|origin| origin.agreed.is_some()) => {
             (None, edit::bury(&mut head, now), Outcome::Done)
         }
         // the other side never had it: there is nothing to remember
         SecretAction::Purge => return Ok((None, None, head.versions.into_keys().collect(), Outcome::Done)),
-        SecretAction::Delete(set) => {
+        SecretAction::Delete(set, days) => {
+            if set == VersionSet::All {
+                head.purge_at = days.map(|days| now.after(Duration::from_secs(u64::from(days) * 86_400)).micros());
+            }
             let numbers = edit::named(&head, &set);
             (None, edit::mark(&mut head, &numbers, Mark::Deleted(now), now), Outcome::Done)
         }
         SecretAction::Undelete(set) => {
+            if set == VersionSet::All {
+                head.purge_at = None;
+            }
             let numbers = edit::named(&head, &set);
             (None, edit::mark(&mut head, &numbers, Mark::Undeleted, now), Outcome::Done)
         }
@@ -201,11 +214,11 @@ fn edited(mut head: Head, action: SecretAction, settings: &RuleSettings, now: Ti
 pub(super) fn put_here(
     head: &mut Head,
     secret_type: SecretType,
-    metadata: Option<Metadata>,
+    options: WriteOptions,
     settings: &RuleSettings,
     now: Timestamp,
 ) -> (VersionInfo, Vec<u64>) {
-    let (info, gone) = edit::put(head, secret_type, metadata, settings.max_versions, now);
+    let (info, gone) = edit::put_with(head, secret_type, options, settings.max_versions, now);
     if let Some(version) = head.versions.get_mut(&info.version) {
         version.native = Some(ONLY_HERE.to_owned());
     }

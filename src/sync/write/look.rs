@@ -33,10 +33,8 @@ impl Sight {
             oldest_version: info.version,
             created_at: info.created_at,
             updated_at: updated_at.unwrap_or(info.created_at),
-            cas_required: false,
-            max_versions: 0,
-            delete_after_secs: 0,
             versions: vec![info],
+            ..Described::default()
         };
         let fetched = value.map(|value| (described.current_version, (value, secret_type))).into_iter().collect();
         Self { mark, described, fetched, is_bare }

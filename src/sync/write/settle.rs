@@ -10,7 +10,7 @@ use crate::backend::{BackendError, Change as RemoteChange};
 use crate::clock::{Clock, Timestamp};
 use crate::seal::edit::{self, Mark};
 use crate::seal::{Agreed, Change, Conflict, DocumentKind, Head, HeadVersion, RemoteMark, SealError};
-use crate::secret::{ConflictPolicy, Outcome, RemoteName, SecretPath, SecretValue, VersionInfo};
+use crate::secret::{ConflictPolicy, Outcome, RemoteName, SecretPath, SecretValue, VersionInfo, WriteOptions};
 use crate::sync::intent::{Intent, Step, Verdict, local_number, numbering};
 use crate::sync::replica::Standing;
 use crate::sync::{Replica, mark};
@@ -270,7 +270,7 @@ impl Replica {
             Some(_) => {
                 let number = values.last().map_or(head.current, |(number, _)| *number);
                 let known = head.versions.get(&number).cloned().unwrap_or_default();
-                Outcome::Written(edit::info(number, &known, now), head.metadata.clone())
+                Outcome::Written(edit::info(number, &known, now).ranked(head.rank(number)), head.metadata.clone())
             }
         };
         if let Some(origin) = &mut head.origin {
@@ -300,7 +300,8 @@ impl Replica {
                 Step::Put { metadata, .. } => metadata.clone(),
                 _ => None,
             };
-            let (info, gone) = super::here::put_here(&mut head, intent.secret_type(), metadata, errand.settings, now);
+            let options = WriteOptions { metadata, ..WriteOptions::default() };
+            let (info, gone) = super::here::put_here(&mut head, intent.secret_type(), options, errand.settings, now);
             if let Some(origin) = head.origin.as_mut().filter(|_| self.conflict_policy == ConflictPolicy::Manual) {
                 origin.conflict = Some(Conflict { since: now.micros(), remote });
             }
@@ -352,7 +353,7 @@ fn by_hand(
             if head.versions.iter().any(|(number, known)| mark::is_link(*number, known, info)) {
                 return None;
             }
-            let number = numbering(&head, info.version);
+            let number = numbering(&head, info);
             let created = if mark::is_timeless(info) { now } else { info.created_at };
             let version = HeadVersion {
                 created: created.micros(),
@@ -360,6 +361,7 @@ fn by_hand(
                 destroyed: false,
                 secret_type: intent.secret_type().as_str().to_owned(),
                 native: mark::native_of(number, info),
+                stages: info.stages.iter().map(|stage| stage.to_string()).collect(),
                 held: written.is_some(),
             };
             gone = edit::add(&mut head, number, version, errand.settings.max_versions, now);

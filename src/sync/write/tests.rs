@@ -87,7 +87,7 @@ async fn a_write_here_without_a_copy_is_based_on_what_the_backend_has() {
 #[tokio::test]
 async fn w07_what_is_removed_here_is_remembered_as_long_as_the_backend_has_it() {
     let rig = here().await;
-    rig.act(SecretAction::Delete(VersionSet::Current)).await.unwrap();
+    rig.act(SecretAction::Delete(VersionSet::Current, None)).await.unwrap();
     assert_eq!(current(&rig), "hit 1 -");
     rig.act(SecretAction::Undelete(VersionSet::Numbers(vec![1]))).await.unwrap();
     assert_eq!(current(&rig), format!("hit 1 {ONE}"));
@@ -147,7 +147,7 @@ async fn w01_a_remote_change_is_never_overwritten_unseen() {
     assert_eq!(rig.fake.versions(NAME), [ONE, OTHER]);
     assert_eq!(current(&rig), format!("hit 1 {ONE}"));
     assert_eq!((rig.intents(), rig.told().await), (0, 1), "the engine looks at it next");
-    let delete = rig.act(SecretAction::Delete(VersionSet::Current)).await;
+    let delete = rig.act(SecretAction::Delete(VersionSet::Current, None)).await;
     assert!(matches!(delete, Err(WriteError::Conflict)));
     assert_eq!(rig.fake.versions(NAME), [ONE, OTHER]);
     rig.pull().await;
@@ -178,7 +178,7 @@ async fn w04_a_lost_answer_is_read_back() {
     assert!(matches!(rig.put(TWO).await, Err(WriteError::Backend(BackendError::Unknown(_)))));
     assert!(is_untouched(&rig).await);
     rig.fake.fate(Fate::LostAfter);
-    rig.act(SecretAction::Delete(VersionSet::Current)).await.unwrap();
+    rig.act(SecretAction::Delete(VersionSet::Current, None)).await.unwrap();
     assert_eq!((rig.fake.versions(NAME), current(&rig)), (vec!["-".to_owned()], "hit 1 -".to_owned()));
     assert!(rig.is_agreed().await && rig.intents() == 0);
     rig.fake.fate(Fate::LostBefore);
@@ -281,7 +281,7 @@ async fn versions_are_deleted_undeleted_destroyed_and_removed_on_both_sides() {
     let rig = through().await;
     rig.put(TWO).await.unwrap();
     let numbers = |numbers: &[u64]| VersionSet::Numbers(numbers.to_vec());
-    rig.act(SecretAction::Delete(numbers(&[1, 2]))).await.unwrap();
+    rig.act(SecretAction::Delete(numbers(&[1, 2]), None)).await.unwrap();
     assert_eq!((rig.fake.versions(NAME).join(" "), current(&rig)), ("- -".to_owned(), "hit 2 -".to_owned()));
     rig.act(SecretAction::Undelete(numbers(&[2]))).await.unwrap();
     assert_eq!((rig.fake.versions(NAME).join(" "), current(&rig)), (format!("- {TWO}"), format!("hit 2 {TWO}")));
@@ -291,7 +291,7 @@ async fn versions_are_deleted_undeleted_destroyed_and_removed_on_both_sides() {
     rig.act(SecretAction::Purge).await.unwrap();
     assert!(rig.fake.versions(NAME).is_empty() && rig.head().is_none() && rig.value(2).is_none());
     let writes = rig.fake.writes();
-    rig.act(SecretAction::Delete(VersionSet::Current)).await.unwrap();
+    rig.act(SecretAction::Delete(VersionSet::Current, None)).await.unwrap();
     assert_eq!(rig.fake.writes(), writes, "there is nothing to delete");
 }
 
@@ -319,7 +319,7 @@ async fn metadata_goes_through_and_settings_of_the_provider_do_not() {
 async fn a_patch_goes_through_as_a_whole_value() {
     let rig = through().await;
     let patch = || SecretValue::copy_of(br#"{"a":null,"b":2}"#);
-    let options = WriteOptions { precondition: Precondition::Version(9), conditional: true, metadata: None };
+    let options = WriteOptions { precondition: Precondition::Version(9), conditional: true, ..WriteOptions::default() };
     let refused = rig.act(SecretAction::Patch { patch: patch(), options }).await;
     assert!(matches!(refused, Err(WriteError::Edit(edit::EditError::Conflict))));
     rig.act(SecretAction::Patch { patch: patch(), options: WriteOptions::default() }).await.unwrap();
@@ -335,14 +335,14 @@ async fn after_a_write_here_a_write_through_gets_the_next_number_of_both_sides()
     let mut rig = here().await;
     rig.put(r#"{"local":1}"#).await.unwrap();
     rig.replica.rules[0].write_mode = WriteMode::WriteThrough;
-    let refused = rig.act(SecretAction::Delete(VersionSet::Current)).await;
+    let refused = rig.act(SecretAction::Delete(VersionSet::Current, None)).await;
     assert!(matches!(refused, Err(WriteError::Conflict)), "the backend has no such version yet");
     assert_eq!(rig.put(TWO).await.unwrap(), 3);
     assert_eq!(rig.fake.versions(NAME), [ONE, TWO]);
     assert_eq!(current(&rig), format!("hit 3 {TWO}"));
     assert_eq!(rig.head().unwrap().versions[&3].native.as_deref(), Some("2"));
     assert!(rig.is_agreed().await);
-    rig.act(SecretAction::Delete(VersionSet::Numbers(vec![3]))).await.unwrap();
+    rig.act(SecretAction::Delete(VersionSet::Numbers(vec![3]), None)).await.unwrap();
     assert_eq!(rig.fake.versions(NAME), [ONE, "-"]);
 }
 

@@ -94,7 +94,7 @@ impl Replica {
                     false => Planned::Step(Step::Metadata(changed.metadata), None),
                 }
             }
-            SecretAction::Delete(set) => marked(Step::Delete, numbers(&set)),
+            SecretAction::Delete(set, _) => marked(Step::Delete, numbers(&set)),
             SecretAction::Undelete(set) => marked(Step::Undelete, numbers(&set)),
             SecretAction::Destroy(set) => marked(Step::Destroy, numbers(&set)),
             SecretAction::Purge if base.remote.is_none() => Planned::Nothing(Outcome::Done),
@@ -167,7 +167,7 @@ impl Replica {
             Step::Put { .. } => {
                 let Some(value) = &intent.value else { return Err(BackendError::Unsupported) };
                 let secret_type = intent.secret_type();
-                self.client.write(ask, RemoteChange::Put { value, secret_type, expected }).await
+                self.client.write(ask, RemoteChange::Put { value, secret_type, expected, token: None }).await
             }
             Step::Metadata(metadata) => self.client.write(ask, RemoteChange::Metadata(metadata)).await,
             Step::Delete(versions) => self.client.write(ask, RemoteChange::Delete(&set(versions))).await,
@@ -213,11 +213,5 @@ impl Replica {
 
 /// What is known of a value written to a store that does not number versions.
 pub(super) fn unnumbered(intent: &Intent) -> VersionInfo {
-    VersionInfo {
-        version: intent.base.as_ref().map_or(1, |base| base.version.max(1)),
-        native_id: None,
-        created_at: crate::clock::Timestamp::default(),
-        state: crate::secret::VersionState::Current,
-        deletes_at: None,
-    }
+    VersionInfo { version: intent.base.as_ref().map_or(1, |base| base.version.max(1)), ..VersionInfo::default() }
 }

@@ -137,7 +137,7 @@ fn secret(
             if flag(query, "destroy")? {
                 (Operation::Destroy, SecretAction::Destroy(version_set(query)?), Shape::Other)
             } else {
-                (Operation::Delete, SecretAction::Delete(version_set(query)?), Shape::Other)
+                (Operation::Delete, SecretAction::Delete(version_set(query)?, None), Shape::Other)
             }
         }
         _ => return Err(no_such_call(&["v1", "secrets"])),
@@ -184,7 +184,12 @@ fn write(body: &[u8], limit: usize) -> Result<SecretAction, Fault> {
         Some(0) => Precondition::Absent,
         Some(version) => Precondition::Version(version),
     };
-    let options = WriteOptions { precondition, conditional: put.cas.is_some(), metadata: put.metadata };
+    let options = WriteOptions {
+        precondition,
+        conditional: put.cas.is_some(),
+        metadata: put.metadata,
+        ..WriteOptions::default()
+    };
     Ok(SecretAction::Write { value, secret_type, options })
 }
 
@@ -202,14 +207,17 @@ struct IssueBody {
     folders: Vec<String>,
     #[serde(default)]
     ttl_seconds: Option<u64>,
+    #[serde(default)]
+    access_key: bool,
 }
 
 fn issue(body: &[u8]) -> Result<AdminRequest, Fault> {
-    let IssueBody { principal, groups, folders, ttl_seconds } = read(body)?;
+    let IssueBody { principal, groups, folders, ttl_seconds, access_key } = read(body)?;
     if ttl_seconds.is_some_and(|ttl| ttl > MAX_TTL) {
         return Err(Fault::malformed("ttl_seconds is longer than a year"));
     }
-    Ok(AdminRequest::IssueToken { principal, groups, folders, ttl: ttl_seconds.map(Duration::from_secs) })
+    let ttl = ttl_seconds.map(Duration::from_secs);
+    Ok(AdminRequest::IssueToken { principal, groups, folders, ttl, is_access_key: access_key })
 }
 
 #[derive(Deserialize)]

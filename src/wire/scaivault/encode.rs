@@ -37,6 +37,17 @@ pub(super) fn encode(shape: &Shape, answer: Answer<'_>, reveal: Reveal<'_>) -> W
                 expires_at: issued.info.expires_at.map(Timestamp::rfc3339),
             },
         ),
+        Answer::AccessKey(key) => json(
+            StatusCode::CREATED,
+            &AccessKeyOut {
+                access_key_id: &key.id,
+                secret_access_key: &key.secret,
+                session_token: &key.session_token,
+                accessor: &key.info.accessor,
+                principal: key.info.principal.id(),
+                expires_at: key.info.expires_at.map(Timestamp::rfc3339),
+            },
+        ),
         Answer::Explained(value) => json(StatusCode::OK, &value),
         Answer::System(SystemRequest::Health, _) | Answer::Public(SystemRequest::Health) => {
             json(StatusCode::OK, &serde_json::json!({"status": "ok"}))
@@ -51,7 +62,12 @@ pub(super) fn encode(shape: &Shape, answer: Answer<'_>, reveal: Reveal<'_>) -> W
             WireResponse::new(StatusCode::OK, JSON, crate::api::document())
         }
         Answer::Done => WireResponse::new(StatusCode::NO_CONTENT, JSON, Bytes::new()),
-        Answer::Token(..) | Answer::Renewed(..) | Answer::Capabilities(_) | Answer::System(..) | Answer::Public(_) => {
+        Answer::Batch(..)
+        | Answer::Token(..)
+        | Answer::Renewed(..)
+        | Answer::Capabilities(_)
+        | Answer::System(..)
+        | Answer::Public(_) => {
             return problem(Fault::of(ErrorKind::Internal), reveal);
         }
     };
@@ -73,6 +89,16 @@ fn json(status: StatusCode, body: &impl Serialize) -> WireResponse {
 #[derive(Serialize)]
 struct IssuedOut<'a> {
     token: &'a str,
+    accessor: &'a str,
+    principal: &'a str,
+    expires_at: Option<String>,
+}
+
+#[derive(Serialize)]
+struct AccessKeyOut<'a> {
+    access_key_id: &'a str,
+    secret_access_key: &'a str,
+    session_token: &'a str,
     accessor: &'a str,
     principal: &'a str,
     expires_at: Option<String>,
@@ -158,7 +184,7 @@ fn secret(shape: &Shape, outcome: Outcome, reveal: Reveal<'_>) -> WireResponse {
             json(status, &WrittenOut { path, version: info.version, created_at: info.created_at.rfc3339() })
         }
         (Outcome::Done | Outcome::Written(..), _) => WireResponse::new(StatusCode::NO_CONTENT, JSON, Bytes::new()),
-        (Outcome::Record(_) | Outcome::Described(_) | Outcome::Names(_), _) => {
+        (Outcome::Record(_) | Outcome::Described(_) | Outcome::Names(_) | Outcome::Catalogue(_), _) => {
             problem(Fault::of(ErrorKind::Internal), reveal)
         }
     }

@@ -48,7 +48,7 @@ impl Frontend for ScaivaultFrontend {
     fn encode(&self, shape: &super::Shape, answer: Answer<'_>, reveal: Reveal<'_>) -> WireResponse {
         match shape {
             super::Shape::Scaivault(shape) => encode::encode(shape, answer, reveal),
-            super::Shape::Vault(_) => encode::encode(&Shape::Other, answer, reveal),
+            super::Shape::Vault(_) | super::Shape::Aws(_) => encode::encode(&Shape::Other, answer, reveal),
         }
     }
 

@@ -14,6 +14,7 @@ const ID: &str = "fed_01J9ZQ6W3N8X2T5V7Y0R4M6K8P";
 
 fn facts() -> ListenerFacts {
     ListenerFacts {
+        aws: None,
         mounts: Vec::new(),
         passthrough: Vec::new(),
         require_request_header: false,

@@ -14,7 +14,7 @@ use super::login::AuthMethod;
 use super::{lent, native, neutral};
 use crate::backend::{Answer, Ask, Attempt, Backend, BackendError, Capabilities, Change, HttpClient, Listed};
 use crate::clock::{Clock as _, SystemClock};
-use crate::secret::{Dialect, Outcome, PassCall, Reply, VersionSelector};
+use crate::secret::{Dialect, Outcome, PassCall, Rank, Reply, VersionSelector};
 
 /// Everything a client of one server needs.
 pub struct VaultSettings {
@@ -38,7 +38,18 @@ pub struct VaultBackend {
     desk: LeaseDesk,
 }
 
+/// What wires with labels call the version before the current one.
+const PREVIOUS: &str = "AWSPREVIOUS";
+
 impl VaultBackend {
+    /// The version before the current one; `None` if there is none.
+    async fn previous(&self, ask: Ask<'_>) -> Result<Option<u64>, BackendError> {
+        let described = self.describe(Ask { dialect: Dialect::Neutral, ..ask }).await?;
+        let Reply::Neutral(Outcome::Described(found)) = described else { return Ok(None) };
+        let versions = found.versions.iter().map(|info| info.version);
+        Ok(versions.filter(|version| *version < found.current_version).max())
+    }
+
     /// A client; it connects and logs in when first used or tended.
     #[must_use]
     pub fn new(settings: VaultSettings) -> Self {
@@ -76,20 +87,40 @@ fn segments<'a>(ask: Ask<'a>, area: &'a str) -> impl Iterator<Item = &'a str> {
 impl Backend for VaultBackend {
     fn capabilities(&self) -> Capabilities {
         // names of KV version 1 have none of these, and say so when asked
-        Capabilities { conditional_writes: true, versions: true, describe: true, soft_delete: true }
+        Capabilities {
+            conditional_writes: true,
+            versions: true,
+            describe: true,
+            soft_delete: true,
+            wraps: true,
+            ..Capabilities::default()
+        }
     }
 
     async fn read(&self, ask: Ask<'_>, version: &VersionSelector) -> Result<Reply, BackendError> {
         let number = match version {
             VersionSelector::Current => None,
             VersionSelector::Number(number) => Some(*number),
-            VersionSelector::Native(_) | VersionSelector::Stage(_) => return Err(BackendError::Unsupported),
+            VersionSelector::Stage(stage) if &**stage == PREVIOUS => match self.previous(ask).await? {
+                Some(number) => Some(number),
+                None => return Ok(Reply::Neutral(Outcome::NotFound)),
+            },
+            // it has neither identifiers nor labels
+            VersionSelector::Native(_) | VersionSelector::Stage(_) | VersionSelector::Labelled { .. } => {
+                return Ok(Reply::Neutral(Outcome::NotFound));
+            }
         };
         let query = number.map(|number| format!("version={number}"));
         let answer = self.fetch(ask, "data", query.as_deref()).await?;
         match (ask.kv2_segment, ask.dialect) {
             (Some(_), Dialect::VaultKv2) => native::read(answer).map(Reply::Native),
-            (Some(_), _) => neutral::read_v2(&answer, SystemClock.now()).map(Reply::Neutral),
+            (Some(_), _) => {
+                let mut outcome = neutral::read_v2(&answer, SystemClock.now())?;
+                if let (Outcome::Record(record), None) = (&mut outcome, number) {
+                    record.info.rank = Rank::Current;
+                }
+                Ok(Reply::Neutral(outcome))
+            }
             (None, dialect) => {
                 lent::refuse(self, &answer, ask.request_id).await?;
                 match dialect {
@@ -135,7 +166,7 @@ impl Backend for VaultBackend {
             Dialect::VaultKv1 | Dialect::VaultKv2 if answer.status.is_success() => Some(native::reply(answer)?),
             _ => None,
         };
-        Ok(Listed { names, native })
+        Ok(Listed { names, native, described: Vec::new() })
     }
 
     async fn write(&self, ask: Ask<'_>, change: Change<'_>) -> Result<Outcome, BackendError> {

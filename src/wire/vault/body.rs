@@ -64,7 +64,7 @@ pub(super) fn write_v2(body: &[u8], limit: usize) -> Result<(SecretValue, WriteO
         Some(0) => Precondition::Absent,
         Some(version) => Precondition::Version(u64::try_from(version).map_err(|_| Fault::of(ErrorKind::Conflict))?),
     };
-    Ok((value, WriteOptions { precondition, conditional: cas.is_some(), metadata: None }))
+    Ok((value, WriteOptions { precondition, conditional: cas.is_some(), ..WriteOptions::default() }))
 }
 
 pub(super) fn write_v1(body: &[u8], limit: usize) -> Result<SecretValue, Fault> {
@@ -152,6 +152,7 @@ pub(super) fn metadata(body: &[u8], merge: bool) -> Result<MetadataChange, Fault
         cas_required: wanted.cas_required,
         max_versions: wanted.max_versions,
         delete_after_secs: wanted.delete_version_after.map(|GoDuration(after)| after.as_secs()),
+        ..MetadataChange::default()
     })
 }
 

@@ -32,8 +32,13 @@ pub(super) fn encode(shape: Shape, answer: Answer<'_>, reveal: Reveal<'_>) -> Wi
             ok(&Envelope::new(reveal.request_uuid, (), auth(&info, token.unwrap_or_default())))
         }
         Answer::Token(info, token) => ok(&Envelope::new(reveal.request_uuid, lookup(&info, token, reveal), ())),
-        // documents and events are asked for over our own wire only
-        Answer::Done | Answer::Explained(_) | Answer::Document { .. } | Answer::Stream(_) => empty(),
+        // the rest is asked for over other wires only
+        Answer::Done
+        | Answer::Explained(_)
+        | Answer::Document { .. }
+        | Answer::Stream(_)
+        | Answer::Batch(..)
+        | Answer::AccessKey(_) => empty(),
         Answer::Capabilities(paths) => system_answer::capabilities(&paths, reveal),
         Answer::System(request, _) | Answer::Public(request) => system_answer::render(request, reveal),
     };
@@ -91,7 +96,7 @@ fn splice(reply: &NativeReply) -> Bytes {
 fn neutral(shape: Shape, outcome: Outcome, reveal: Reveal<'_>) -> WireResponse {
     match outcome {
         Outcome::NotFound => not_found(),
-        Outcome::Done => empty(),
+        Outcome::Done | Outcome::Catalogue(_) => empty(),
         Outcome::Names(names) if names.is_empty() => not_found(),
         Outcome::Names(keys) => ok(&Envelope::new(reveal.request_uuid, Keys { keys }, ())),
         Outcome::Described(described) => ok(&Envelope::new(reveal.request_uuid, metadata(&described), ())),

@@ -37,8 +37,8 @@ pub(super) fn decode_v2(mount: &str, rest: &[&str], target: &mut Target<'_, '_>)
             let (patch, options) = body::write_v2(target.body, target.facts.value_bytes)?;
             (Operation::Patch, SecretAction::Patch { patch, options }, Shape::Kv2Written)
         }
-        ("data", Verb::Delete) => (Operation::Delete, SecretAction::Delete(VersionSet::Current), Shape::Empty),
-        ("delete", Verb::Write) => (Operation::Delete, SecretAction::Delete(versions(target)?), Shape::Empty),
+        ("data", Verb::Delete) => (Operation::Delete, SecretAction::Delete(VersionSet::Current, None), Shape::Empty),
+        ("delete", Verb::Write) => (Operation::Delete, SecretAction::Delete(versions(target)?, None), Shape::Empty),
         ("undelete", Verb::Write) => (Operation::Undelete, SecretAction::Undelete(versions(target)?), Shape::Empty),
         ("destroy", Verb::Write) => (Operation::Destroy, SecretAction::Destroy(versions(target)?), Shape::Empty),
         ("metadata", Verb::Read) => (Operation::Describe, SecretAction::Describe, Shape::Kv2Metadata),

@@ -145,6 +145,7 @@ mod tests {
         };
         let mount = |path: &str, kind| Mount { path: path.to_owned(), kind };
         ListenerFacts {
+            aws: None,
             mounts: vec![mount("database", MountKind::Logical), mount("secret", MountKind::Kv2)],
             passthrough: vec![
                 entry("database/creds/*", PassOperation::Read),

@@ -45,6 +45,7 @@ mod tests {
         let mount = |path: &str, kind| Mount { path: path.to_owned(), kind };
         let path = ["db", "creds", "*"].map(str::to_owned).to_vec();
         ListenerFacts {
+            aws: None,
             mounts: vec![
                 mount("team/kv", MountKind::Kv2),
                 mount("secret", MountKind::Kv2),

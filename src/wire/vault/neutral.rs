@@ -9,7 +9,7 @@ use super::body;
 use super::schema::{Keys, Metadata2, ReadData, Told, VersionMetadata};
 use crate::backend::{Answer, BackendError};
 use crate::clock::Timestamp;
-use crate::secret::{Described, Metadata, Outcome, SecretRecord, SecretType, SecretValue, VersionInfo, VersionState};
+use crate::secret::{Described, Metadata, Outcome, Rank, SecretRecord, SecretType, SecretValue, VersionInfo};
 
 /// A read of KV version 2. A version that cannot be read comes without its value.
 pub(super) fn read_v2(answer: &Answer, now: Timestamp) -> Result<Outcome, BackendError> {
@@ -48,13 +48,7 @@ pub(super) fn read_v1(answer: &Answer) -> Result<Outcome, BackendError> {
 
 /// The one version of a KV version 1 secret.
 pub(super) fn only_version() -> VersionInfo {
-    VersionInfo {
-        version: 1,
-        native_id: None,
-        created_at: Timestamp::default(),
-        state: VersionState::Current,
-        deletes_at: None,
-    }
+    VersionInfo { version: 1, rank: Rank::Current, ..VersionInfo::default() }
 }
 
 /// Metadata and all versions of a KV version 2 secret.
@@ -77,6 +71,7 @@ pub(super) fn described(answer: &Answer, now: Timestamp) -> Result<Outcome, Back
         cas_required: found.cas_required,
         max_versions: found.max_versions,
         delete_after_secs: body::duration(&found.delete_version_after).map_or(0, |after| after.as_secs()),
+        purges_at: None,
         versions: versions.ok_or(UNUSABLE)?,
     };
     Ok(Outcome::Described(Box::new(described)))
@@ -115,6 +110,7 @@ mod tests {
     use http::HeaderMap;
 
     use super::*;
+    use crate::secret::VersionState;
 
     /// 2026-11-23T17:00:00Z.
     const NOW: Timestamp = Timestamp::from_secs(1_795_453_200);

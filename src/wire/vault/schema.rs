@@ -106,7 +106,8 @@ impl VersionMetadata {
             _ => VersionState::Current,
         };
         let created_at = Timestamp::parse_rfc3339(&self.created_time)?;
-        Some(VersionInfo { version, native_id: None, created_at, state, deletes_at: deletion.filter(|at| *at > now) })
+        let deletes_at = deletion.filter(|at| *at > now);
+        Some(VersionInfo { version, created_at, state, deletes_at, ..VersionInfo::default() })
     }
 }
 

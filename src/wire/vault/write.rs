@@ -40,7 +40,7 @@ impl VaultBackend {
             return self.change_v1(ask, change).await;
         }
         match change {
-            Change::Put { value, secret_type, expected } => {
+            Change::Put { value, secret_type, expected, .. } => {
                 let data = fields(value, secret_type)?;
                 let body = Put { data: &data, options: expected.map(|cas| Options { cas }) };
                 let answer = self.post(ask, "data", &body).await?;
@@ -51,6 +51,7 @@ impl VaultBackend {
             }
             Change::Delete(VersionSet::Current) => self.delete(ask, "data").await,
             Change::Delete(VersionSet::Numbers(versions)) => self.mark(ask, "delete", versions).await,
+            Change::Delete(VersionSet::All) => self.mark_all(ask, "delete", &VersionSet::All).await,
             Change::Undelete(versions) => self.mark_all(ask, "undelete", versions).await,
             Change::Destroy(versions) => self.mark_all(ask, "destroy", versions).await,
             Change::Purge => self.delete(ask, "metadata").await,
@@ -60,12 +61,12 @@ impl VaultBackend {
     /// Version 1 holds one version and checks nothing; deleting is for good.
     async fn change_v1(&self, ask: Ask<'_>, change: Change<'_>) -> Result<Outcome, BackendError> {
         match change {
-            Change::Put { value, secret_type, expected: None } => {
+            Change::Put { value, secret_type, expected: None, .. } => {
                 let data = fields(value, secret_type)?;
                 self.post(ask, "", &data).await?;
                 Ok(Outcome::Written(neutral::only_version(), Metadata::new()))
             }
-            Change::Delete(VersionSet::Current) | Change::Purge => self.delete(ask, "").await,
+            Change::Delete(VersionSet::Current | VersionSet::All) | Change::Purge => self.delete(ask, "").await,
             Change::Put { expected: Some(_), .. }
             | Change::Metadata(_)
             | Change::Delete(VersionSet::Numbers(_))
@@ -78,10 +79,16 @@ impl VaultBackend {
     async fn mark_all(&self, ask: Ask<'_>, area: &str, versions: &VersionSet) -> Result<Outcome, BackendError> {
         match versions {
             VersionSet::Numbers(versions) => self.mark(ask, area, versions).await,
-            VersionSet::Current => {
+            VersionSet::Current | VersionSet::All => {
                 let answer = self.fetch(ask, "metadata", None).await?;
                 match neutral::described(&answer, SystemClock.now())? {
-                    Outcome::Described(found) => self.mark(ask, area, &[found.current_version]).await,
+                    Outcome::Described(found) if *versions == VersionSet::Current => {
+                        self.mark(ask, area, &[found.current_version]).await
+                    }
+                    Outcome::Described(found) => {
+                        let all: Vec<u64> = found.versions.iter().map(|info| info.version).collect();
+                        self.mark(ask, area, &all).await
+                    }
                     _ => Ok(Outcome::NotFound),
                 }
             }

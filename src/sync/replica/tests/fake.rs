@@ -109,7 +109,14 @@ impl Fake {
         }
         let created_at = if is_bare { Timestamp::default() } else { self.clock.now() };
         let version = versions.len() as u64 + 1;
-        let info = VersionInfo { version, native_id: None, created_at, state: VersionState::Current, deletes_at: None };
+        let info = VersionInfo {
+            version,
+            native_id: None,
+            created_at,
+            state: VersionState::Current,
+            deletes_at: None,
+            ..VersionInfo::default()
+        };
         versions.push((info.clone(), value.to_vec()));
         info
     }
@@ -146,6 +153,7 @@ impl Fake {
             let is_meant = match set {
                 VersionSet::Current => info.version == current,
                 VersionSet::Numbers(numbers) => numbers.contains(&info.version),
+                VersionSet::All => true,
             };
             if is_meant && !matches!(info.state, VersionState::Destroyed(_)) {
                 info.state = state(now);
@@ -164,7 +172,13 @@ impl Fake {
 #[async_trait]
 impl Backend for Fake {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { conditional_writes: true, versions: true, describe: true, soft_delete: true }
+        Capabilities {
+            conditional_writes: true,
+            versions: true,
+            describe: true,
+            soft_delete: true,
+            ..Capabilities::default()
+        }
     }
 
     async fn read(&self, ask: Ask<'_>, version: &VersionSelector) -> Result<Reply, BackendError> {
@@ -196,6 +210,7 @@ impl Backend for Fake {
             cas_required: false,
             max_versions: 0,
             delete_after_secs: 0,
+            purges_at: None,
             versions: secret.versions.iter().map(|(info, _)| info.clone()).collect(),
         });
         Ok(Reply::Neutral(found.map_or(Outcome::NotFound, |described| Outcome::Described(Box::new(described)))))
@@ -351,7 +366,7 @@ impl Rig {
 
     pub(in crate::sync) async fn put_if(&self, text: &str, precondition: Precondition) -> Result<u64, WriteError> {
         let conditional = precondition != Precondition::None;
-        let options = WriteOptions { precondition, conditional, metadata: None };
+        let options = WriteOptions { precondition, conditional, ..WriteOptions::default() };
         let value = SecretValue::copy_of(text.as_bytes());
         match self.act(SecretAction::Write { value, secret_type: SecretType::Json, options }).await? {
             Outcome::Written(info, _) => Ok(info.version),
