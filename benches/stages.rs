@@ -28,7 +28,7 @@ use scaivault_proxy::policy::{Context, Policies, Resource};
 use scaivault_proxy::seal::{Barrier, KeyProvider as _, Place, RandomKey};
 use scaivault_proxy::secret::{
     Action, Folder, Metadata, Mode, Operation, Outcome, Reply, SecretPath, SecretRecord, SecretType, SecretValue,
-    Tenant, VersionInfo, VersionState, WireKind,
+    Tenant, VersionInfo, WireKind,
 };
 use scaivault_proxy::wire::vault::{self, VaultFrontend};
 use scaivault_proxy::wire::{
@@ -239,13 +239,7 @@ fn grant() -> Grant {
 }
 
 fn reply() -> Reply {
-    let info = VersionInfo {
-        version: 3,
-        native_id: None,
-        created_at: Timestamp::from_secs(1_795_428_417),
-        state: VersionState::Current,
-        deletes_at: None,
-    };
+    let info = VersionInfo { version: 3, created_at: Timestamp::from_secs(1_795_428_417), ..VersionInfo::default() };
     Reply::Neutral(Outcome::Record(Box::new(SecretRecord {
         value: Some(SecretValue::copy_of(secret().as_bytes())),
         secret_type: SecretType::Json,
@@ -298,6 +292,7 @@ fn router() -> Router {
 
 fn facts() -> ListenerFacts {
     ListenerFacts {
+        aws: None,
         mounts: vec![Mount { path: "secret".to_owned(), kind: MountKind::Kv2 }],
         passthrough: Vec::new(),
         require_request_header: false,

@@ -384,7 +384,8 @@ pub fn change(head: &mut Head, change: MetadataChange, now: Timestamp) {
     head.updated = now.micros();
 }
 
-fn merge_metadata(head: &mut Head, entries: Vec<(String, Option<String>)>) {
+/// Puts entries into the custom metadata; `None` removes a key.
+pub fn merge_metadata(head: &mut Head, entries: Vec<(String, Option<String>)>) {
     for (key, value) in entries {
         match value {
             Some(value) => drop(head.metadata.insert(key, value)),

@@ -1,6 +1,7 @@
 //! What every step of a run shares: the replica it runs for, the hand that calls the backend, and the line through policy
 //! and audit that a step of `system/sync` walks like anybody's call.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -8,6 +9,7 @@ use std::time::Instant;
 use thiserror::Error;
 
 use super::Replica;
+use super::batch::Batch;
 use super::plan::Terms;
 use super::rate::Bucket;
 use crate::audit::{AuditError, Auditor, Grant, RequestId, Subject};
@@ -18,7 +20,9 @@ use crate::identity::{Method, Principal};
 use crate::mapping::{Route, RuleId, Target, Targets};
 use crate::policy::{Context, Denial, Policies, Resource};
 use crate::seal::SealError;
-use crate::secret::{Action, Dialect, Mode, Operation, RemoteName, RuleSettings, SecretPath, Tenant, WireKind};
+use crate::secret::{
+    Action, Described, Dialect, Mode, Operation, RemoteName, RuleSettings, SecretPath, Tenant, WireKind,
+};
 
 /// After so many calls in a row without any answer the backend is given up for this run.
 const DEAD_AFTER: u32 = 8;
@@ -145,6 +149,9 @@ pub(super) struct Desk {
     /// By rule: the backend tells nothing but values.
     blind: Vec<AtomicBool>,
     notes: Mutex<Vec<&'static str>>,
+    pub(super) batch: Batch,
+    /// What lists told of secrets nobody has looked at yet, by remote name.
+    told: Mutex<HashMap<String, Described>>,
 }
 
 impl Desk {
@@ -162,6 +169,8 @@ impl Desk {
             principal,
             blind,
             notes: Mutex::default(),
+            batch: Batch::default(),
+            told: Mutex::default(),
         }
     }
 
@@ -240,6 +249,17 @@ impl Desk {
             config_generation: 0,
             started: Instant::now(),
         }
+    }
+
+    /// Keeps what a list told beside its names.
+    pub(super) fn listed(&self, folder: &RemoteName, names: &[String], described: Vec<Described>) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.extend(names.iter().map(|name| folder.child(name)).zip(described));
+    }
+
+    /// What a list told of a secret, once.
+    pub(super) fn take_told(&self, remote: &RemoteName) -> Option<Described> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).remove(remote.as_str())
     }
 
     /// Whether the rule's remote side tells nothing but values.

@@ -38,9 +38,17 @@ pub(super) struct Intent {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Step {
-    Put { secret_type: String, metadata: Option<Metadata> },
+    Put {
+        secret_type: String,
+        metadata: Option<Metadata>,
+        /// The client's own identifier of the version.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<String>,
+    },
     Metadata(Metadata),
+    /// None: all of them.
     Delete(Vec<u64>),
+    /// None: all of them.
     Undelete(Vec<u64>),
     Destroy(Vec<u64>),
     Purge,
@@ -106,6 +114,13 @@ impl Intent {
         Some(intent)
     }
 
+    pub(super) fn token(&self) -> Option<&str> {
+        match &self.step {
+            Step::Put { token, .. } => token.as_deref(),
+            _ => None,
+        }
+    }
+
     pub(super) fn secret_type(&self) -> SecretType {
         match &self.step {
             Step::Put { secret_type, .. } => SecretType::parse(secret_type).unwrap_or(SecretType::Binary),
@@ -141,7 +156,10 @@ impl Intent {
             let state = |version: &u64| {
                 described.and_then(|d| d.versions.iter().find(|info| info.version == *version)).map(|info| info.state)
             };
-            described.is_some() && versions.iter().all(|version| holds(state(version)))
+            match versions.is_empty() {
+                true => described.is_some_and(|d| d.versions.iter().all(|info| holds(Some(info.state)))),
+                false => described.is_some() && versions.iter().all(|version| holds(state(version))),
+            }
         };
         let is_done = match &self.step {
             Step::Put { .. } => false,
@@ -247,7 +265,7 @@ mod tests {
     #[test]
     fn an_intent_reads_back_with_any_bytes() {
         for bytes in [&b""[..], b"\n", b"{\"a\":1}\n\0\xff"] {
-            let mut written = intent(Step::Put { secret_type: "json".to_owned(), metadata: None }, None);
+            let mut written = intent(Step::Put { secret_type: "json".to_owned(), metadata: None, token: None }, None);
             written.value = Some(SecretValue::copy_of(bytes));
             let read = Intent::decode(&written.encode().unwrap()).unwrap();
             assert_eq!(read.value.as_ref().unwrap().expose(), bytes);

@@ -7,7 +7,7 @@ use ring::digest::{Context, SHA256};
 
 use crate::clock::Timestamp;
 use crate::seal::{Agreed, Head, HeadVersion, RemoteMark};
-use crate::secret::{Described, Metadata, SecretRecord, SecretValue, VersionInfo, VersionState};
+use crate::secret::{Described, Metadata, Rank, SecretRecord, SecretValue, VersionInfo, VersionState};
 
 /// The mark of a secret whose store tells metadata and versions apart from values.
 pub(super) fn of_described(described: &Described) -> RemoteMark {
@@ -126,6 +126,12 @@ impl Digest {
             VersionState::Destroyed(_) => 1,
             VersionState::Disabled => 2,
         });
+        for stage in &info.stages {
+            self.part(stage.as_bytes());
+        }
+        if info.rank == Rank::Previous && info.native_id.is_some() {
+            self.part(b"previous");
+        }
     }
 
     fn value(&mut self, value: &SecretValue) {

@@ -7,6 +7,7 @@
 //!
 //! This room knows backends by their trait only. It must not know wires, the pipeline or the configuration.
 
+mod batch;
 mod board;
 mod commit;
 mod copies;

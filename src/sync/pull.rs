@@ -10,7 +10,7 @@ use super::mark;
 use crate::clock::Timestamp;
 use crate::seal::edit::ONLY_HERE;
 use crate::seal::{Head, HeadVersion};
-use crate::secret::{Described, History, SecretType, SecretValue, VersionInfo, VersionState};
+use crate::secret::{Described, History, Rank, SecretType, SecretValue, VersionInfo, VersionState};
 
 /// Values read from the backend, by remote version.
 pub(super) type Fetched = BTreeMap<u64, (SecretValue, SecretType)>;
@@ -69,7 +69,8 @@ impl<'a> Layout<'a> {
         let floor = shared.map(|(number, _)| *number).min().unwrap_or(0);
         let mut entries = Vec::with_capacity(considered.len());
         for (index, (info, link)) in considered.into_iter().zip(links).enumerate() {
-            let is_new = newest_link.is_none_or(|newest| index > newest);
+            // where identifiers tell versions apart, numbers need not follow their order
+            let is_new = info.native_id.is_some() || newest_link.is_none_or(|newest| index > newest);
             let (number, known) = match link {
                 Some((number, known)) => (number, Some(known)),
                 None if is_new => {
@@ -135,11 +136,14 @@ impl<'a> Layout<'a> {
         let Source { described, local, is_ours, now, .. } = self.source;
         let ours = local.filter(|_| is_ours);
         let newest = self.entries.iter().find(|entry| entry.info.version == described.current_version);
+        let previous = self.entries.iter().find(|entry| entry.info.rank == Rank::Previous);
         let known = |at: Timestamp| (at != Timestamp::default()).then_some(at.micros());
         let created = known(described.created_at).or(ours.map(|head| head.created));
         Head {
             metadata: described.metadata.clone(),
             current: newest.map_or(self.top, |entry| entry.number),
+            previous: previous.map_or(0, |entry| entry.number),
+            last: if newest.is_some_and(|entry| entry.number < self.top) { self.top } else { 0 },
             created: created.unwrap_or(now.micros()),
             updated: known(described.updated_at).unwrap_or(now.micros()),
             cas_required: ours.is_some_and(|head| head.cas_required),
@@ -172,7 +176,8 @@ impl<'a> Layout<'a> {
     }
 
     fn keeps_value(&self, info: &VersionInfo) -> bool {
-        self.source.history == History::All || info.version == self.source.described.current_version
+        let is_labelled = info.native_id.is_some() && (info.rank == Rank::Previous || !info.stages.is_empty());
+        self.source.history == History::All || info.version == self.source.described.current_version || is_labelled
     }
 }
 
@@ -182,7 +187,7 @@ fn link<'a>(source: &Source<'a>, info: &VersionInfo, top: u64) -> Option<(u64, &
     let is_newest = info.version == source.described.current_version;
     let versions = &source.local?.versions;
     let (number, known) = versions.iter().find(|(number, known)| mark::is_link(**number, known, info))?;
-    (!is_newest || *number == top).then_some((*number, known))
+    (!is_newest || *number == top || info.native_id.is_some()).then_some((*number, known))
 }
 
 fn has_own_number(info: &VersionInfo) -> bool {

@@ -34,6 +34,8 @@ pub(super) struct Why {
 struct Expected {
     /// The newest version, where the store numbers versions.
     version: Option<u64>,
+    /// The identifier a put got, where versions have one.
+    native: Option<Box<str>>,
 }
 
 /// Makes the remote side what the copy is. `seen` is what was found there.
@@ -110,16 +112,20 @@ async fn carry(
     now: Timestamp,
 ) -> Result<Expected, StepError> {
     let Needed { value, metadata } = needed(head, seen, why.is_equal, now);
+    let mut native = None;
     let mut version = seen.map_or(0, |seen| seen.described.current_version);
     match value {
         Value::Nothing => {}
-        Value::Put => version = put(desk, candidate, head, version).await?,
+        Value::Put => (version, native) = put(desk, candidate, head, version).await?,
         Value::Undelete => {
-            change(desk, candidate, RemoteChange::Undelete(&VersionSet::Numbers(vec![version]))).await?;
+            let whole = desk.replica.client.capabilities().flat;
+            let versions = if whole { VersionSet::All } else { VersionSet::Numbers(vec![version]) };
+            change(desk, candidate, RemoteChange::Undelete(&versions)).await?;
         }
         Value::Delete => {
             // a version that came meanwhile is not the one that was deleted here
-            let is_numbered = desk.replica.client.capabilities().versions && !desk.is_blind(candidate.rule);
+            let capabilities = desk.replica.client.capabilities();
+            let is_numbered = capabilities.versions && !capabilities.flat && !desk.is_blind(candidate.rule);
             let versions = if is_numbered { VersionSet::Numbers(vec![version]) } else { VersionSet::Current };
             change(desk, candidate, RemoteChange::Delete(&versions)).await?;
         }
@@ -127,18 +133,26 @@ async fn carry(
     if metadata && !desk.is_blind(candidate.rule) {
         change(desk, candidate, RemoteChange::Metadata(&head.metadata)).await?;
     }
-    Ok(Expected { version: desk.replica.client.capabilities().versions.then_some(version) })
+    // where versions have identifiers, numbers are made up by whoever tells of them
+    let capabilities = desk.replica.client.capabilities();
+    let is_numbered = capabilities.versions && !capabilities.flat;
+    Ok(Expected { version: is_numbered.then_some(version), native })
 }
 
-/// Writes our newest value; yields its number there.
-async fn put(desk: &Desk, candidate: &Candidate, head: &Head, version: u64) -> Result<u64, StepError> {
+/// Writes our newest value; yields its number and its identifier there.
+async fn put(
+    desk: &Desk,
+    candidate: &Candidate,
+    head: &Head,
+    version: u64,
+) -> Result<(u64, Option<Box<str>>), StepError> {
     let value = desk.replica.records.value(&candidate.path, head.current)?.ok_or(SealError::Broken)?;
     let secret_type = head.versions.get(&head.current).ok_or(SealError::Form)?.secret_type();
     let is_conditional = desk.replica.client.capabilities().conditional_writes && !desk.is_blind(candidate.rule);
     let expected = is_conditional.then_some(version);
     match change(desk, candidate, RemoteChange::Put { value: &value, secret_type, expected, token: None }).await? {
-        Outcome::Written(info, _) => Ok(info.version),
-        _ => Ok(version + 1),
+        Outcome::Written(info, _) => Ok((info.version, info.native_id)),
+        _ => Ok((version + 1, None)),
     }
 }
 
@@ -170,7 +184,9 @@ async fn settle(
         let edit = edit(Some(seen_head), change, EditKind::Deleted);
         return Ok(Step::Edit(Box::new(Edit { grant: Some((Operation::Delete, grant)), ..edit })));
     };
-    let is_version = expected.version.is_none_or(|version| version == found.described.current_version);
+    let is_native = |native: &str| found.newest().is_some_and(|newest| newest.native_id.as_deref() == Some(native));
+    let is_version = expected.version.is_none_or(|version| version == found.described.current_version)
+        && expected.native.as_deref().is_none_or(is_native);
     let is_described = is_version && found.described.metadata == seen_head.metadata;
     let is_expected = (found.is_bare || is_described)
         && found.mark.readable == is_readable

@@ -26,6 +26,7 @@ use super::state::Memory;
 use super::step::{Edit, Step, check};
 use super::tally::{Next, Tally};
 use super::walk::{Place, Walk};
+use crate::backend::Listed;
 use crate::clock::Timestamp;
 use crate::secret::SecretPath;
 
@@ -35,6 +36,8 @@ pub(super) use known::locate;
 
 /// Calls to the backend at once.
 const CONCURRENCY: usize = 16;
+/// As many batches at once, where values are read in batches.
+const BATCHES: usize = 4;
 /// Changes and bytes of one commit.
 const BATCH: usize = 256;
 const BATCH_BYTES: usize = 4 << 20;
@@ -90,6 +93,8 @@ pub(super) struct Run<'a> {
     pending: Vec<Edit>,
     pending_since: Option<Instant>,
     beside: JoinSet<Done>,
+    /// How many may wait for the backend at once.
+    width: usize,
     asking: usize,
     listing: usize,
     is_committing: bool,
@@ -127,6 +132,7 @@ impl<'a> Run<'a> {
             pending: Vec::new(),
             pending_since: None,
             beside: JoinSet::new(),
+            width: CONCURRENCY.max(BATCHES * usize::from(desk.replica.client.capabilities().batch)),
             asking: 0,
             listing: 0,
             is_committing: false,
@@ -231,7 +237,7 @@ impl<'a> Run<'a> {
     }
 
     fn start_calls(&mut self) {
-        while self.asking < CONCURRENCY && !self.is_over() && self.has_room() {
+        while self.asking < self.width && !self.is_over() && self.has_room() {
             let desk = self.desk.clone();
             if let Some(candidate) = self.urgent.pop_front() {
                 self.start_check(candidate);
@@ -240,7 +246,11 @@ impl<'a> Run<'a> {
                 self.listing += 1;
                 self.beside.spawn(async move {
                     let listed = desk.call(desk.replica.client.list(desk.ask(place.rule, &place.remote))).await;
-                    Done::Listed(place, listed.map(|listed| listed.names).map_err(StepError::from))
+                    let listed = listed.map(|Listed { names, described, .. }| {
+                        desk.listed(&place.remote, &names, described);
+                        names
+                    });
+                    Done::Listed(place, listed.map_err(StepError::from))
                 });
             } else if let Some(candidate) = self.queue.pop_front() {
                 self.start_check(candidate);

@@ -15,7 +15,9 @@ use crate::backend::BackendError;
 use crate::clock::Timestamp;
 use crate::seal::Head;
 use crate::seal::edit::is_same;
-use crate::secret::{Action, Outcome, Reply, SecretRecord, SecretType, SecretValue, VersionInfo, VersionSelector};
+use crate::secret::{
+    Action, Outcome, Rank, Reply, SecretRecord, SecretType, SecretValue, VersionInfo, VersionSelector,
+};
 
 const NO_METADATA: &str = "our credential may not read all metadata: values are read instead, every time";
 
@@ -29,9 +31,13 @@ impl Sight {
 /// What the backend has under this name; `None` if it says that there is nothing.
 pub(super) async fn look(desk: &Desk, candidate: &Candidate) -> Result<Option<Sight>, StepError> {
     let client = &desk.replica.client;
+    if let Some(described) = desk.take_told(&candidate.remote) {
+        let mark = mark::of_described(&described);
+        return Ok(Some(Sight { mark, described, fetched: Fetched::new(), is_bare: false }));
+    }
     if !desk.is_blind(candidate.rule) {
         let ask = desk.ask(candidate.rule, &candidate.remote);
-        match desk.call(client.describe(ask)).await {
+        match desk.call(client.glance(ask)).await {
             Ok(Reply::Neutral(Outcome::Described(described))) => {
                 let mark = mark::of_described(&described);
                 let seen = Sight { mark, described: *described, fetched: Fetched::new(), is_bare: false };
@@ -71,7 +77,12 @@ async fn read(
     version: &VersionSelector,
 ) -> Result<Option<SecretRecord>, BackendError> {
     let ask = desk.ask(candidate.rule, &candidate.remote);
-    match desk.call(desk.replica.client.read(ask, version)).await? {
+    counted(desk, desk.call(desk.replica.client.read(ask, version)).await)
+}
+
+/// A record, counted as read.
+fn counted(desk: &Desk, reply: Result<Reply, BackendError>) -> Result<Option<SecretRecord>, BackendError> {
+    match reply? {
         Reply::Neutral(Outcome::Record(record)) => {
             if let Some(value) = &record.value {
                 desk.reads.fetch_add(1, Ordering::Relaxed);
@@ -85,13 +96,27 @@ async fn read(
 }
 
 /// Reads the value of a version already described; `None` if it went meanwhile.
-pub(super) async fn fetch(
-    desk: &Desk,
-    candidate: &Candidate,
-    info: &VersionInfo,
-) -> Result<Option<(SecretValue, SecretType)>, StepError> {
-    let record = read(desk, candidate, &selector_of(info)).await?;
-    Ok(record.and_then(|record| Some((record.value?, record.secret_type))))
+pub(super) async fn fetch(desk: &Desk, candidate: &Candidate, info: &VersionInfo) -> Result<Option<Read>, StepError> {
+    let told = if info.rank == Rank::Current { desk.current(candidate).await } else { None };
+    let at_once = match told {
+        Some(reply) => counted(desk, reply)?.filter(|record| record.info.native_id == info.native_id),
+        None => None,
+    };
+    let record = match at_once {
+        Some(record) => Some(record),
+        // read alone, or another version is current by now
+        None => read(desk, candidate, &selector_of(info)).await?,
+    };
+    let created_at = record.as_ref().map(|record| record.info.created_at).unwrap_or_default();
+    Ok(record.and_then(|record| Some(Read { value: record.value?, secret_type: record.secret_type, created_at })))
+}
+
+/// A version's value.
+pub(super) struct Read {
+    pub(super) value: SecretValue,
+    pub(super) secret_type: SecretType,
+    /// As whoever gave the value says.
+    pub(super) created_at: Timestamp,
 }
 
 /// Whether both sides hold the same. Values are compared only if nothing else decides.
@@ -107,7 +132,7 @@ pub(super) async fn compare(
     let _permit = desk.grant(candidate, Action::Read)?;
     if let Entry::Vacant(unread) = seen.fetched.entry(newest.version) {
         let Some(read) = fetch(desk, candidate, &newest).await? else { return Ok(Same::No) };
-        unread.insert(read);
+        unread.insert((read.value, read.secret_type));
     }
     let ours = desk.replica.records.value(&candidate.path, head.current)?;
     let theirs = seen.fetched.get(&newest.version).map(|(value, _)| value);

@@ -2,12 +2,14 @@
 //!
 //! A value is read only if it is kept and not held yet, and after policy allowed its copy.
 
+use std::collections::btree_map::Entry;
+
 use super::desk::{Candidate, Desk, StepError};
 use super::mark;
 use super::plan::{Decision, Foreign, Same, Sides, plan};
 use super::pull::{Fetched, Layout, Source, Taken};
 use super::push::{Why, push};
-use super::sight::{compare, fetch, look};
+use super::sight::{Read, compare, fetch, look};
 use super::write::Sight;
 use crate::audit::Grant;
 use crate::backend::BackendError;
@@ -158,15 +160,23 @@ impl Case<'_> {
     async fn pull(&self, local: Option<Head>, seen: Sight, conflict: bool) -> Result<Step, StepError> {
         let (desk, candidate) = (self.desk, self.candidate);
         let grant = desk.grant(candidate, Action::Write)?;
-        let Sight { mark, described, mut fetched, .. } = seen;
+        let Sight { mark, mut described, mut fetched, .. } = seen;
         let layout = Layout::of(self.source(local.as_ref(), &described));
-        for info in layout.wanted() {
-            if !fetched.contains_key(&info.version) {
+        let wanted: Vec<VersionInfo> = layout.wanted().into_iter().cloned().collect();
+        for info in &wanted {
+            if let Entry::Vacant(unread) = fetched.entry(info.version) {
                 let read = match fetch(desk, candidate, info).await {
                     Err(StepError::Backend(BackendError::Unsupported)) => return Ok(Step::Skipped(LEASED)),
                     read => read?,
                 };
-                fetched.extend(read.map(|read| (info.version, read)));
+                if let Some(Read { value, secret_type, created_at }) = read {
+                    // a list tells no times of versions
+                    let known = described.versions.iter_mut().find(|known| known.version == info.version);
+                    if let Some(known) = known.filter(|known| known.native_id.is_some()) {
+                        known.created_at = created_at;
+                    }
+                    unread.insert((value, secret_type));
+                }
             }
             let size = fetched.get(&info.version).map_or(0, |(value, _)| value.len());
             if size > desk.replica.max_value_bytes {
@@ -179,6 +189,7 @@ impl Case<'_> {
         if described.cas_required || described.max_versions > 0 || described.delete_after_secs > 0 {
             desk.note(NO_SETTINGS);
         }
+        let layout = Layout::of(self.source(local.as_ref(), &described));
         let Taken { mut head, values, gone } = layout.take(fetched);
         head.origin = Some(desk.replica.origin(self.settings, &candidate.remote));
         self.agree(&mut head, mark);

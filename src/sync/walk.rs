@@ -171,7 +171,7 @@ impl Walk {
         for name in names {
             match name.strip_suffix('/') {
                 Some(child) => self.folder(replica, place, child),
-                None => self.leaf(replica, &format!("{}/{name}", place.remote)),
+                None => self.leaf(replica, &place.remote.child(name)),
             }
         }
     }
@@ -229,9 +229,11 @@ impl Walk {
             }
             match kind {
                 FolderKind::Children { folder: remote } => {
-                    self.root(rule, &remote, PlaceKind::Mapped(folder.clone()), depth)
+                    self.root(replica, rule, &remote, PlaceKind::Mapped(folder.clone()), depth)
                 }
-                FolderKind::Flat { prefix } => self.root(rule, prefix.trim_end_matches('/'), PlaceKind::Flat, depth),
+                FolderKind::Flat { prefix } => {
+                    self.root(replica, rule, prefix.trim_end_matches('/'), PlaceKind::Flat, depth)
+                }
                 FolderKind::Fixed { name, target } => match name.strip_suffix('/') {
                     Some(child) => {
                         if let Ok(path) = folder.join(child) {
@@ -244,8 +246,12 @@ impl Walk {
         }
     }
 
-    fn root(&mut self, rule: u32, remote: &str, kind: PlaceKind, depth: usize) {
-        match RemoteName::parse(remote) {
+    fn root(&mut self, replica: &Replica, rule: u32, remote: &str, kind: PlaceKind, depth: usize) {
+        let is_flat = replica.client.capabilities().flat;
+        let whole = (is_flat && remote.is_empty()).then(RemoteName::root);
+        // a store without folders is listed once by prefix
+        let kind = if is_flat { PlaceKind::Flat } else { kind };
+        match whole.or_else(|| RemoteName::parse(remote)) {
             // a flat rule is walked once, wherever on our side it was met
             Some(remote) => {
                 self.open(Place { rule, remote, depth: if kind == PlaceKind::Flat { 0 } else { depth }, kind })

@@ -103,7 +103,7 @@ async fn neutral_suite(backend: &dyn Backend, has: &Sample) {
     let nothing = backend.describe(question(has.missing).ask()).await.unwrap();
     assert!(matches!(nothing, Reply::Neutral(Outcome::NotFound)), "{nothing:?}");
 
-    let Listed { mut names, native } = backend.list(question(has.folder).ask()).await.unwrap();
+    let Listed { mut names, native, .. } = backend.list(question(has.folder).ask()).await.unwrap();
     names.sort();
     assert_eq!(names, has.children);
     assert!(native.is_none(), "native bytes nobody asked for");
@@ -137,7 +137,7 @@ async fn native_suite(backend: &dyn Backend, has: &Sample) {
     let subkeys = native(backend.subkeys(current.ask(), &VersionSelector::Current, 0).await);
     assert_eq!(body(&subkeys)["data"]["subkeys"]["password"], Value::Null);
     assert!(!String::from_utf8_lossy(&subkeys.body).contains("made-up"), "a value among subkeys");
-    let Listed { names, native: bytes } = backend.list(question(has.folder).ask()).await.unwrap();
+    let Listed { names, native: bytes, .. } = backend.list(question(has.folder).ask()).await.unwrap();
     assert_eq!(body(&bytes.unwrap())["data"]["keys"], json!(names));
 }
 
@@ -196,7 +196,7 @@ async fn write_suite(backend: &dyn Backend, remote: &str) {
     let question = Question::new(remote, Some(1), Dialect::Neutral);
     let put = async |text: &str, expected| {
         let value = SecretValue::copy_of(text.as_bytes());
-        let change = Change::Put { value: &value, secret_type: SecretType::Json, expected };
+        let change = Change::Put { value: &value, secret_type: SecretType::Json, expected, token: None };
         backend.write(question.ask(), change).await
     };
     let version = |outcome: Result<Outcome, BackendError>| match outcome.unwrap() {

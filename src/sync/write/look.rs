@@ -62,7 +62,7 @@ impl Replica {
     pub(in crate::sync) async fn look(&self, ask: Ask<'_>, with_value: bool) -> Result<Option<Sight>, BackendError> {
         let mut denied = None;
         if self.client.capabilities().describe {
-            match self.client.describe(ask).await {
+            match self.client.glance(ask).await {
                 Ok(Reply::Neutral(Outcome::Described(described))) => {
                     let mark = mark::of_described(&described);
                     let mut fetched = Fetched::new();

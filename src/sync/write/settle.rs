@@ -248,11 +248,26 @@ impl Replica {
         }
         let written = intent.value.take();
         let wanted = info.map_or_else(|| intent.base.as_ref().map_or(0, |base| base.version), |info| info.version);
-        let sight = sight.flatten().filter(|sight| sight.is_bare || sight.described.current_version == wanted);
+        let base = intent.base.as_ref();
+        // where versions have identifiers, numbers are made up by whoever tells of them
+        let native = match info {
+            Some(info) => info.native_id.as_deref(),
+            None => base.and_then(|base| base.native.as_deref()),
+        };
+        let is_wanted = |sight: &Sight| match native {
+            Some(native) => sight.newest().is_some_and(|newest| newest.native_id.as_deref() == Some(native)),
+            None => sight.described.current_version == wanted,
+        };
+        let sight = sight.flatten().filter(|sight| sight.is_bare || is_wanted(sight));
         let (mut head, values, gone) = match sight {
             Some(mut sight) => {
                 if let Some(value) = written {
-                    sight.fetched.insert(sight.described.current_version, (value, intent.secret_type()));
+                    let current = sight.described.current_version;
+                    let newest = sight.described.versions.iter_mut().find(|known| known.version == current);
+                    if let (Some(newest), Some(info)) = (newest, info.filter(|info| info.native_id.is_some())) {
+                        newest.created_at = info.created_at;
+                    }
+                    sight.fetched.insert(current, (value, intent.secret_type()));
                 }
                 let taken = self.taken(errand.settings, errand.remote, sight, (Some(&head), true), now);
                 (taken.head, taken.values, taken.gone)
@@ -344,7 +359,10 @@ fn by_hand(
     now: Timestamp,
 ) -> Option<ByHand> {
     let local = |head: &Head, versions: &[u64]| -> Vec<u64> {
-        versions.iter().filter_map(|version| local_number(head, *version)).collect()
+        match versions.is_empty() {
+            true => head.versions.keys().copied().collect(),
+            false => versions.iter().filter_map(|version| local_number(head, *version)).collect(),
+        }
     };
     let (mut values, mut gone) = (Vec::new(), Vec::new());
     match &intent.step {

@@ -226,7 +226,7 @@ async fn a_write_that_another_one_overtook_is_settled_by_the_policy() {
 async fn w15_a_crash_around_the_backends_call_loses_and_repeats_nothing() {
     for is_sent in [false, true] {
         let rig = through().await;
-        let step = Step::Put { secret_type: "json".to_owned(), metadata: None };
+        let step = Step::Put { secret_type: "json".to_owned(), metadata: None, token: None };
         let intent = Intent {
             path: rig.path.as_str().to_owned(),
             remote: NAME.to_owned(),

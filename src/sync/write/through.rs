@@ -7,8 +7,10 @@ use super::here::{Base, Patched};
 use super::{Errand, WriteError};
 use crate::backend::{BackendError, Change as RemoteChange};
 use crate::seal::edit;
-use crate::seal::{DocumentChange, DocumentKind, SealError};
-use crate::secret::{Outcome, SecretAction, SecretPath, SecretType, SecretValue, VersionInfo, VersionSet};
+use crate::seal::{DocumentChange, DocumentKind, Head, SealError};
+use crate::secret::{
+    Outcome, SecretAction, SecretPath, SecretType, SecretValue, VersionInfo, VersionSet, WriteOptions,
+};
 use crate::sync::Replica;
 use crate::sync::intent::{Intent, Step, remote_number};
 
@@ -61,7 +63,7 @@ impl Replica {
         let head = &base.head;
         let put = |value, secret_type: SecretType, metadata| {
             let secret_type = secret_type.as_str().to_owned();
-            Planned::Step(Step::Put { secret_type, metadata }, Some(value))
+            Planned::Step(Step::Put { secret_type, metadata, token: None }, Some(value))
         };
         let numbers = |set: &VersionSet| -> Vec<u64> {
             let named = edit::named(head, set).into_iter().filter(|number| *number > 0 && base.remote.is_some());
@@ -71,10 +73,24 @@ impl Replica {
             true => Planned::Nothing(Outcome::Done),
             false => Planned::Step(step(versions), None),
         };
+        let is_whole = self.client.capabilities().flat;
         Ok(match action {
             SecretAction::Write { value, secret_type, options } => {
+                if let Some(number) = edit::repeated(head, options.token.as_deref()) {
+                    return self.repeated(errand, head, number, &value);
+                }
                 edit::check(head, &options)?;
-                put(value, secret_type, options.metadata)
+                if options.stages.is_some() {
+                    return Err(WriteError::Unsupported);
+                }
+                let WriteOptions { metadata, merge, token, .. } = options;
+                let mut changed =
+                    Head { metadata: metadata.clone().unwrap_or(head.metadata.clone()), ..Head::default() };
+                edit::merge_metadata(&mut changed, merge);
+                let is_changed = metadata.is_some() || changed.metadata != head.metadata;
+                let secret_type = secret_type.as_str().to_owned();
+                let metadata = is_changed.then_some(changed.metadata);
+                Planned::Step(Step::Put { secret_type, metadata, token: token.map(String::from) }, Some(value))
             }
             SecretAction::Patch { patch, options } => match self.patched(errand, base, &patch, options).await? {
                 Patched::Nothing(outcome) => Planned::Nothing(outcome),
@@ -87,6 +103,11 @@ impl Replica {
                 if is_more {
                     return Err(WriteError::Unsupported);
                 }
+                edit::check_change((base.remote.is_some() || head.current > 0).then_some(head), &change)?;
+                if change.absent {
+                    // a backend makes a secret with its first value
+                    return Err(WriteError::Unsupported);
+                }
                 let mut changed = head.clone();
                 edit::change(&mut changed, change, errand.clock.now());
                 match changed.metadata == head.metadata && base.remote.is_some() {
@@ -94,6 +115,10 @@ impl Replica {
                     false => Planned::Step(Step::Metadata(changed.metadata), None),
                 }
             }
+            // a store that knows no deleted versions has deleted secrets
+            SecretAction::Delete(set, _) if is_whole => self.whole(base, &set, Step::Delete)?,
+            SecretAction::Undelete(set) if is_whole => self.whole(base, &set, Step::Undelete)?,
+            SecretAction::Destroy(_) if is_whole => return Err(WriteError::Unsupported),
             SecretAction::Delete(set, _) => marked(Step::Delete, numbers(&set)),
             SecretAction::Undelete(set) => marked(Step::Undelete, numbers(&set)),
             SecretAction::Destroy(set) => marked(Step::Destroy, numbers(&set)),
@@ -101,6 +126,37 @@ impl Replica {
             SecretAction::Purge => Planned::Step(Step::Purge, None),
             _ => return Err(WriteError::Unsupported),
         })
+    }
+
+    /// A delete or its undoing, of a secret as a whole: of one version alone it cannot be had.
+    fn whole(&self, base: &Base, set: &VersionSet, step: fn(Vec<u64>) -> Step) -> Result<Planned, WriteError> {
+        let is_all = match set {
+            VersionSet::All | VersionSet::Current => true,
+            VersionSet::Numbers(numbers) => numbers.contains(&base.head.current),
+        };
+        match (is_all, base.remote.is_some()) {
+            (false, _) => Err(WriteError::Unsupported),
+            (true, false) => Ok(Planned::Nothing(Outcome::NotFound)),
+            (true, true) => Ok(Planned::Step(step(Vec::new()), None)),
+        }
+    }
+
+    /// A write that came before under the same identifier: the same value is done already.
+    fn repeated(
+        &self,
+        errand: &Errand<'_>,
+        head: &Head,
+        number: u64,
+        value: &SecretValue,
+    ) -> Result<Planned, WriteError> {
+        let held = self.records.value(errand.path, number)?;
+        match (held, head.versions.get(&number)) {
+            (Some(held), Some(known)) if held.expose() == value.expose() => {
+                let info = edit::info(number, known, errand.clock.now()).ranked(head.rank(number));
+                Ok(Planned::Nothing(Outcome::Written(info, head.metadata.clone())))
+            }
+            _ => Err(edit::EditError::Reused.into()),
+        }
     }
 
     /// Remembers, sends, and brings the copy along.
@@ -162,12 +218,16 @@ impl Replica {
         expected: Option<u64>,
     ) -> Result<Outcome, BackendError> {
         let ask = self.ask(errand.settings, errand.remote, errand.request_id);
-        let set = |versions: &Vec<u64>| VersionSet::Numbers(versions.clone());
+        let set = |versions: &Vec<u64>| match versions.is_empty() {
+            true => VersionSet::All,
+            false => VersionSet::Numbers(versions.clone()),
+        };
         match &intent.step {
             Step::Put { .. } => {
                 let Some(value) = &intent.value else { return Err(BackendError::Unsupported) };
                 let secret_type = intent.secret_type();
-                self.client.write(ask, RemoteChange::Put { value, secret_type, expected, token: None }).await
+                let token = intent.token();
+                self.client.write(ask, RemoteChange::Put { value, secret_type, expected, token }).await
             }
             Step::Metadata(metadata) => self.client.write(ask, RemoteChange::Metadata(metadata)).await,
             Step::Delete(versions) => self.client.write(ask, RemoteChange::Delete(&set(versions))).await,

@@ -162,6 +162,7 @@ fn split(data: &[u8]) -> (&[u8], &[u8]) {
 fn facts(workload: bool) -> ListenerFacts {
     let mount = |path: &str, kind| Mount { path: path.to_owned(), kind };
     ListenerFacts {
+        aws: None,
         mounts: vec![
             mount("kv/old", MountKind::Kv1),
             mount("secret", MountKind::Kv2),
