@@ -13,12 +13,15 @@ use super::Done;
 use super::stdout::say;
 use crate::app::{self, Extras};
 use crate::config::{
-    BackendConfig, BackendRule, BackendSettings, Config, HttpUrl, ListenerAuth, ListenerConfig, PrincipalConfig,
-    SinkConfig, SinkKind, UpstreamConfig, VaultAuth, VaultConfig,
+    AwsConfig, BackendConfig, BackendRule, BackendSettings, Config, HttpUrl, ListenerAuth, ListenerConfig, PathRule,
+    PrincipalConfig, SinkConfig, SinkKind, UpstreamConfig, VaultAuth, VaultConfig,
 };
 use crate::secret::{SecretPath, WireKind};
 
 const TOKEN_PATH: &str = "infra/dev/backend-token";
+/// What names of the aws wire lie in while nobody says.
+const ACCOUNT: &str = "000000000000";
+const REGION: &str = "us-east-1";
 
 /// Serve everything on loopback with an empty store: for trying things out.
 #[derive(Debug, clap::Args)]
@@ -28,18 +31,15 @@ Examples:
   scaivault-proxy dev --root-token my-dev-token --env-file dev.env
   scaivault-proxy dev --store ./dev-store
   scaivault-proxy dev --backend hashicorp-vault=http://127.0.0.1:8200 --backend-token-file token.txt
+  scaivault-proxy dev --backend aws-secrets-manager=eu-west-1 --profile staging
 
 Without --root-token no credential is needed. Without --store secrets live in memory and are gone when it stops.")]
 pub(super) struct Dev {
     /// Require this token.
     #[arg(long, value_name = "TOKEN", env = "SCAIVAULT_DEV_ROOT_TOKEN", hide_env_values = true)]
     root_token: Option<String>,
-    /// Put a backend behind it: hashicorp-vault=URL.
-    #[arg(long, value_name = "TYPE=TARGET")]
-    backend: Option<String>,
-    /// The file that holds the backend's token.
-    #[arg(long, value_name = "FILE", requires = "backend")]
-    backend_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    behind: Behind,
     /// Keep secrets, and the key they are sealed with, in this directory.
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
@@ -48,11 +48,24 @@ pub(super) struct Dev {
     env_file: Option<PathBuf>,
 }
 
+/// A backend without a configuration file.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Behind {
+    /// Put a backend behind it: hashicorp-vault=URL or aws-secrets-manager=REGION.
+    #[arg(long, value_name = "TYPE=TARGET")]
+    pub(super) backend: Option<String>,
+    /// The file that holds the token of a hashicorp-vault backend.
+    #[arg(long, value_name = "FILE", requires = "backend")]
+    pub(super) backend_token_file: Option<PathBuf>,
+    /// The profile whose credentials an aws-secrets-manager backend is called with; else they come from the environment.
+    #[arg(long, requires = "backend")]
+    pub(super) profile: Option<String>,
+}
+
 impl Dev {
     pub(super) fn run(self) -> Done {
         let scratch = Scratch::new()?;
-        let token_file = self.backend_token_file.as_deref();
-        let (mut config, extras) = configuration(scratch.path(), self.root_token, self.backend.as_deref(), token_file)?;
+        let (mut config, extras) = configuration(scratch.path(), self.root_token, &self.behind)?;
         config.store.path = self.store.as_ref().map(|directory| directory.join("store.redb"));
         let exports = exports(&config, extras.root_token.as_deref());
         if let Some(path) = &self.env_file {
@@ -93,14 +106,17 @@ impl Drop for Scratch {
 pub(super) fn configuration(
     directory: &Path,
     root_token: Option<String>,
-    backend: Option<&str>,
-    token_file: Option<&Path>,
+    behind: &Behind,
 ) -> Result<(Config, Extras), String> {
     let mut config = Config::default();
     config.audit.sinks =
         vec![SinkConfig { kind: SinkKind::File { path: directory.join("audit.jsonl") }, ..SinkConfig::stdout() }];
-    for wire in [WireKind::Scaivault, WireKind::Vault] {
+    for wire in [WireKind::Scaivault, WireKind::Vault, WireKind::Aws] {
         let mut listener = ListenerConfig::new(wire);
+        if wire == WireKind::Aws {
+            listener.account = Some(ACCOUNT.to_owned());
+            listener.region = Some(REGION.to_owned());
+        }
         if root_token.is_none() {
             listener.auth = ListenerAuth::Workload;
         }
@@ -109,12 +125,31 @@ pub(super) fn configuration(
     let path = SecretPath::parse(TOKEN_PATH).map_err(|error| error.to_string())?;
     let tenant = config.tenants.first_mut().ok_or("no default tenant")?;
     tenant.identity.workload = Some(PrincipalConfig { principal: "dev".to_owned(), ..PrincipalConfig::default() });
-    if let Some(shortcut) = backend {
-        let token_file = token_file.ok_or("--backend needs --backend-token-file")?;
-        if !token_file.exists() {
-            return Err(format!("--backend-token-file: {} does not exist", token_file.display()));
+    let token_file = behind.backend_token_file.as_deref();
+    match behind.backend.as_deref().map(|shortcut| shortcut.split_once('=').unwrap_or((shortcut, ""))) {
+        None => {}
+        Some(("hashicorp-vault", url)) => {
+            let token_file = token_file.ok_or("--backend hashicorp-vault needs --backend-token-file")?;
+            if !token_file.exists() {
+                return Err(format!("--backend-token-file: {} does not exist", token_file.display()));
+            }
+            tenant.backends.push(vault(url, &path)?);
         }
-        tenant.backends.push(self::backend(shortcut, &path)?);
+        Some(("aws-secrets-manager", region)) => {
+            if token_file.is_some() {
+                return Err("--backend-token-file: an aws-secrets-manager backend has no token".to_owned());
+            }
+            tenant.backends.push(aws(region, behind.profile.clone())?);
+            for listener in config.listeners.iter_mut().filter(|listener| listener.wire == WireKind::Aws) {
+                listener.region = Some(region.to_owned());
+                // the account's own names
+                let (from, to) = ("**".to_owned(), "external/aws/**".to_owned());
+                listener.paths = vec![PathRule { from, to, ..PathRule::default() }];
+            }
+        }
+        Some(_) => {
+            return Err("--backend: expected hashicorp-vault=URL or aws-secrets-manager=REGION".to_owned());
+        }
     }
     let extras = Extras {
         dev: true,
@@ -125,10 +160,7 @@ pub(super) fn configuration(
 }
 
 /// `hashicorp-vault=URL`: the vault wire's `secret/**` and everybody's `external/hashicorp/**` on `secret/data/**`.
-fn backend(shortcut: &str, token: &SecretPath) -> Result<BackendSettings, String> {
-    let Some(("hashicorp-vault", url)) = shortcut.split_once('=') else {
-        return Err("--backend: this release knows hashicorp-vault=URL".to_owned());
-    };
+fn vault(url: &str, token: &SecretPath) -> Result<BackendSettings, String> {
     let endpoint = HttpUrl::parse(url).map_err(|error| format!("--backend: {error}"))?;
     let auth = VaultAuth::Token { auth_config_path: token.clone() };
     let vault = VaultConfig {
@@ -147,6 +179,18 @@ fn backend(shortcut: &str, token: &SecretPath) -> Result<BackendSettings, String
     Ok(settings)
 }
 
+/// `aws-secrets-manager=REGION`: the account's own names on the aws wire, and everybody's `external/aws/**`.
+fn aws(region: &str, profile: Option<String>) -> Result<BackendSettings, String> {
+    if region.is_empty() || !region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return Err("--backend: expected aws-secrets-manager=REGION, for example eu-west-1".to_owned());
+    }
+    let aws = AwsConfig { region: region.to_owned(), profile, ..AwsConfig::default() };
+    let mut settings = BackendSettings::new("aws-secrets-manager", BackendConfig::AwsSecretsManager(aws));
+    let (from, to) = ("external/aws/**".to_owned(), "**".to_owned());
+    settings.path_mapping = vec![BackendRule { from, to, ..BackendRule::default() }];
+    Ok(settings)
+}
+
 /// What a client needs, as lines for a shell.
 pub(super) fn exports(config: &Config, token: Option<&Zeroizing<String>>) -> Vec<String> {
     let mut lines = Vec::new();
@@ -161,7 +205,8 @@ pub(super) fn exports(config: &Config, token: Option<&Zeroizing<String>>) -> Vec
                 lines.push(format!("export SCAIVAULT_ADDR=http://{}", listener.address));
                 lines.push(format!("export SCAIVAULT_TOKEN={}", quoted(token)));
             }
-            WireKind::Aws | WireKind::Azure | WireKind::Gcp => {}
+            WireKind::Aws => lines.push(format!("export AWS_ENDPOINT_URL_SECRETS_MANAGER=http://{}", listener.address)),
+            WireKind::Azure | WireKind::Gcp => {}
         }
     }
     lines
@@ -186,6 +231,11 @@ fn banner(config: &Config, exports: &[String], directory: &Path) {
     for line in exports {
         say!("{line}");
     }
+    if config.listeners.iter().any(|listener| listener.auth == ListenerAuth::Workload) {
+        say!("# AWS clients sign with whatever credentials they have: any will do here");
+    } else {
+        say!("# AWS clients need an access key of this proxy: scaivault-proxy token create --principal dev --aws");
+    }
     say!("\n# then, for example:\n#   vault kv put secret/hello name=world && vault kv get secret/hello");
 }
 
@@ -198,7 +248,8 @@ mod tests {
         let scratch = Scratch::new().unwrap();
         let path = scratch.path().to_owned();
         fs::write(path.join("audit.jsonl"), "line").unwrap();
-        let failed = configuration(&path, None, Some("no-such-type=x"), None).map(drop);
+        let behind = Behind { backend: Some("no-such-type=x".to_owned()), ..Behind::default() };
+        let failed = configuration(&path, None, &behind).map(drop);
         assert!(failed.is_err() && path.exists());
         drop(scratch);
         assert!(!path.exists());

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Done;
-use super::dev::{self, Scratch};
+use super::dev::{self, Behind, Scratch};
 use crate::app::{self, Extras};
 use crate::config::{self, Address, Config, ListenerConfig};
 use crate::secret::WireKind;
@@ -21,6 +21,7 @@ const START: Duration = Duration::from_secs(10);
 #[command(after_help = "\
 Examples:
   scaivault-proxy exec --wire vault --backend hashicorp-vault=http://127.0.0.1:8200 --backend-token-file t -- python3 app.py
+  scaivault-proxy exec --wire aws --backend aws-secrets-manager=eu-west-1 -- python3 app.py
   scaivault-proxy exec --wire vault --config sidecar.yaml -- ./server
 
 Only the variables of the secrets client are set: its endpoint, its token.")]
@@ -31,12 +32,12 @@ pub(super) struct Exec {
     /// Serve what this file says, on free loopback ports, instead of a proxy made for the command.
     #[arg(long, value_name = "FILE", conflicts_with = "backend")]
     config: Option<PathBuf>,
-    /// Put a backend behind it: hashicorp-vault=URL.
-    #[arg(long, value_name = "TYPE=TARGET")]
-    backend: Option<String>,
-    /// The file that holds the backend's token.
-    #[arg(long, value_name = "FILE", requires = "backend")]
-    backend_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    behind: Behind,
+    /// Also give AWS clients credentials of this proxy. This concerns every AWS client of the command, not only the one
+    /// for secrets.
+    #[arg(long)]
+    cloud_credentials: bool,
     /// The command.
     #[arg(last = true, required = true)]
     command: Vec<String>,
@@ -45,18 +46,25 @@ pub(super) struct Exec {
 impl Exec {
     pub(super) fn run(self) -> Done {
         for wire in &self.wire {
-            if !matches!(wire.as_str(), "vault" | "scaivault") {
-                return Err(format!("--wire: this release serves vault and scaivault, not {wire}").into());
+            if !matches!(wire.as_str(), "vault" | "scaivault" | "aws") {
+                return Err(format!("--wire: this release serves vault, aws and scaivault, not {wire}").into());
             }
         }
         let scratch = Scratch::new()?;
-        let token_file = self.backend_token_file.as_deref();
         let (mut config, extras) = match &self.config {
             Some(path) => (config::load(path)?, Extras::default()),
-            None => dev::configuration(scratch.path(), None, self.backend.as_deref(), token_file)?,
+            None => dev::configuration(scratch.path(), None, &self.behind)?,
         };
         own_ports(&mut config)?;
-        let variables = variables(&config, &self.wire);
+        let mut variables = variables(&config, &self.wire);
+        if self.cloud_credentials {
+            let cloud = cloud_variables(&config, &self.wire)?;
+            eprintln!(
+                "scaivault-proxy: AWS_CONTAINER_CREDENTIALS_FULL_URI is set for every AWS client of the command, not only \
+                 the one for secrets: calls to other AWS services will fail unless it brings credentials that come first"
+            );
+            variables.extend(cloud);
+        }
         let (admin, sockets) = (config.admin.address, sockets(&config));
         let running = app::prepare(config, extras)?.deaf();
         let server = std::thread::Builder::new().name("proxy".to_owned()).spawn(move || app::serve(running, None))?;
@@ -151,13 +159,31 @@ fn variables(config: &Config, wires: &[String]) -> Vec<(&'static str, String)> {
         match listener.wire {
             WireKind::Vault => set.extend([("VAULT_ADDR", url.clone()), ("BAO_ADDR", url)]),
             WireKind::Scaivault => set.push(("SCAIVAULT_ADDR", url)),
-            WireKind::Aws | WireKind::Azure | WireKind::Gcp => {}
+            WireKind::Aws => set.push(("AWS_ENDPOINT_URL_SECRETS_MANAGER", url)),
+            WireKind::Azure | WireKind::Gcp => {}
         }
         if std::env::var_os("VAULT_TOKEN").is_none() && listener.wire == WireKind::Vault {
             set.push(("VAULT_TOKEN", "workload".to_owned()));
         }
     }
     set
+}
+
+/// Where AWS clients of the command get credentials that this proxy made. They look there if nothing else gives them any.
+fn cloud_variables(config: &Config, wires: &[String]) -> Result<Vec<(&'static str, String)>, String> {
+    let is_aws = |listener: &&ListenerConfig| listener.wire == WireKind::Aws;
+    let listener = config.listeners.iter().find(is_aws).filter(|_| wires.iter().any(|wire| wire == "aws"));
+    let Some(ListenerConfig { address: Address::Tcp(address), tls, region, .. }) = listener else {
+        return Err("--cloud-credentials: needs --wire aws, and a listener of it on a port".to_owned());
+    };
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let mut set = vec![
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{scheme}://{address}/v1/credentials")),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "workload".to_owned()),
+    ];
+    let has_region = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().any(|name| std::env::var_os(name).is_some());
+    set.extend(region.clone().filter(|_| !has_region).map(|region| ("AWS_REGION", region)));
+    Ok(set)
 }
 
 fn wait(admin: SocketAddr) -> Result<(), String> {

@@ -68,7 +68,7 @@ pub struct Project {
 }
 
 /// A template pair of a listener's `paths`: wire name to secret path. The templates are not compiled yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PathRule {
     /// The template of wire names.
     pub from: String,

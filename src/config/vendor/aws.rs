@@ -9,7 +9,7 @@ use crate::config::wire::region;
 use crate::secret::SecretPath;
 
 /// How AWS Secrets Manager is reached and signed for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AwsConfig {
     /// The region.
     pub region: String,
