@@ -83,7 +83,8 @@ fn system() -> Vec<Route> {
         Operation::new(HttpMethod::Get, "/v1/events", "followEvents", "system", "Follow the tenant's events")
             .describe(
                 "Server-sent events, each a CloudEvents 1.0 document of the types `federation.*` and `config.rejected`. The \
-                 stream ends with the rights of its caller, and after an hour. Needs `administer` on `System::\"events\"`.",
+                 stream ends with the rights of its caller, and after an hour. `Last-Event-ID` begins it behind an event \
+                 that was seen, as far as this process still remembers. Needs `administer` on `System::\"events\"`.",
             )
             .ok("200", "The stream.", operation::stream()),
         Operation::new(HttpMethod::Post, "/v1/seal/rotate", "rotateSeal", "system", "Make a new key for the store")

@@ -1,6 +1,5 @@
 //! Carries out what the API asks of the configuration. The reloader owns both, so that one change follows the other.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -8,11 +7,10 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::hands::Hands;
-use super::keeper;
 use super::made::{self, AllMade, Made};
+use super::{build, keeper};
 use crate::config::{
-    Address, AllowedEndpoints, Config, Problem, TenantConfig, check_backend, compile_backend, kept_body, patched_body,
-    problems_in_body,
+    Config, Problem, TenantConfig, check_backend, compile_backend, kept_body, patched_body, problems_in_body,
 };
 use crate::error::ErrorKind;
 use crate::pipeline::{Command, DeskError};
@@ -97,7 +95,7 @@ impl Book {
             tenant_now.local.folders = vec![Folder::root()];
         }
         let mut problems = check_backend(&settings, &tenant_now, &others);
-        problems.extend(self.allowed(hands, file)?.check(&settings));
+        problems.extend(build::allowed(&self.config, file, &hands.extras).map_err(wrong)?.check(&settings));
         if !problems.is_empty() {
             return Err(wrong(problems));
         }
@@ -143,16 +141,6 @@ impl Book {
             tracing::warn!(%error, "the reports of a deleted backend could not be removed");
         }
         Ok(Value::Null)
-    }
-
-    /// Where a backend of the API may point.
-    fn allowed(&self, hands: &Hands, tenant: &TenantConfig) -> Result<AllowedEndpoints, DeskError> {
-        let own = self.config.listeners.iter().filter_map(|listener| match listener.address {
-            Address::Tcp(address) => Some(address),
-            Address::Unix(_) => None,
-        });
-        let own: Vec<SocketAddr> = own.chain([self.config.admin.address]).collect();
-        AllowedEndpoints::compile(&tenant.allow_endpoints, hands.extras.dev, own).map_err(wrong)
     }
 }
 

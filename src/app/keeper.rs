@@ -77,6 +77,14 @@ impl Keeper {
         }
     }
 
+    /// Whether what is written is still kept.
+    pub(super) fn takes_writes(&self) -> bool {
+        match self {
+            Self::Memory { store, .. } => store.takes_writes(),
+            Self::File { file, .. } => file.takes_writes(),
+        }
+    }
+
     pub(super) fn keyring(&self) -> Option<&Arc<Keyring>> {
         match self {
             Self::Memory { .. } => None,

@@ -6,7 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::{HeaderMap, Method, StatusCode};
 
-use crate::backend::{BackendError, HttpClient, HttpSettings, UpstreamRequest, client_config};
+use super::build::{as_named, as_told_by};
+use crate::backend::{BackendError, HttpClient, HttpSettings, Reach, UpstreamRequest, client_config};
 use crate::identity::{JwksError, JwksLocation, JwksSource, JwtIssuer, discovery_url, jwks_uri};
 
 const MAX_BYTES: usize = 256 * 1024;
@@ -21,21 +22,24 @@ impl JwksSource for HttpKeys {
     async fn fetch(&self, issuer: &JwtIssuer) -> Result<Vec<u8>, JwksError> {
         let ca = issuer.ca_path.as_deref();
         match &issuer.jwks {
-            JwksLocation::Url(url) => load(url, ca).await,
+            JwksLocation::Url(url) => load(url, ca, as_named()).await,
             JwksLocation::Discovery => {
-                let document = load(&discovery_url(&issuer.issuer), ca).await?;
-                load(&jwks_uri(&document, &issuer.issuer)?, ca).await
+                let discovery = discovery_url(&issuer.issuer);
+                let document = load(&discovery, ca, as_named()).await?;
+                let told = as_told_by(parsed(&discovery)?.host_str().unwrap_or_default());
+                load(&jwks_uri(&document, &issuer.issuer)?, ca, told).await
             }
             JwksLocation::File(_) => Err(JwksError::Unusable("a file is not fetched")),
         }
     }
 }
 
-async fn load(url: &str, ca: Option<&Path>) -> Result<Vec<u8>, JwksError> {
+async fn load(url: &str, ca: Option<&Path>, reach: Reach) -> Result<Vec<u8>, JwksError> {
     let unreachable = |error: BackendError| JwksError::Unreachable(error.to_string());
-    let url = url::Url::parse(url).map_err(|_| JwksError::Unusable("the address is not a URL"))?;
+    let url = parsed(url)?;
     let tls = client_config(ca, None, true).map_err(JwksError::Unreachable)?;
-    let client = HttpClient::new(HttpSettings { tls, connect_timeout: CONNECT }).map_err(unreachable)?;
+    let settings = HttpSettings { tls, connect_timeout: CONNECT };
+    let client = HttpClient::within(settings, reach).map_err(unreachable)?;
     let request = UpstreamRequest { method: Method::GET, url: &url, headers: HeaderMap::new(), body: None };
     let answer = client.send(request).await.map_err(unreachable)?;
     if answer.status != StatusCode::OK {
@@ -45,4 +49,8 @@ async fn load(url: &str, ca: Option<&Path>) -> Result<Vec<u8>, JwksError> {
         return Err(JwksError::TooLarge);
     }
     Ok(answer.body.to_vec())
+}
+
+fn parsed(url: &str) -> Result<url::Url, JwksError> {
+    url::Url::parse(url).map_err(|_| JwksError::Unusable("the address is not a URL"))
 }

@@ -119,9 +119,11 @@ pub fn prepare(config: Config, extras: Extras) -> Result<Running, AppError> {
     let parts = (engine.clone(), desk, events.clone());
     let pipeline = Arc::new(Pipeline::new(snapshot, auditor.clone(), ground.clock.clone(), meter, parts));
     let drain = Drain::default();
+    let kept = ground.clone();
     let admin = Arc::new(Admin {
         metrics: ground.metrics.clone(),
         auditor: auditor.clone(),
+        takes_writes: Box::new(move || kept.keeper().takes_writes()),
         drain: drain.clone(),
         keeps_ready: config.listeners.iter().any(|listener| listener.auth == ListenerAuth::Workload),
         started: AtomicBool::new(false),

@@ -15,14 +15,6 @@ pub enum AuditError {
     /// No sink is configured.
     #[error("audit.sinks is empty: name at least one sink, for example `{{type: stdout}}`")]
     NoSink,
-    /// A kind of sink this build does not have.
-    #[error("{key}: {what} is not available yet; use file, stdout or socket")]
-    Unsupported {
-        /// The configuration key, `audit.sinks[1].type`.
-        key: String,
-        /// What was asked for.
-        what: &'static str,
-    },
     /// A place the trail must not be written to.
     #[error("{key}: {target}: {reason}")]
     Refused {
@@ -51,7 +43,6 @@ impl AuditError {
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::Unavailable | Self::NoSink | Self::Refused { .. } | Self::Open { .. } => ErrorKind::Sealed,
-            Self::Unsupported { .. } => ErrorKind::Unsupported,
         }
     }
 }

@@ -36,9 +36,9 @@ pub enum SinkKind {
         /// `HOST:PORT` or `unix:/PATH`.
         address: String,
     },
-    /// Refused at start: not available yet.
+    /// A syslog daemon or collector that reads RFC 5424: a line a message.
     Syslog {
-        /// `HOST:PORT` or `unix:/PATH`.
+        /// `HOST:PORT` (TCP, octets counted) or `unix:/PATH` (datagrams, or a stream with octets counted).
         address: String,
     },
 }

@@ -4,6 +4,8 @@ use thiserror::Error;
 
 use crate::error::ErrorKind;
 
+const REFUSED: &str = "the backend refused our credential";
+
 /// Why a backend gave no answer that could be passed on. Never holds the backend's own words: they may hold anything.
 #[derive(Clone, Debug, Error)]
 pub enum BackendError {
@@ -44,6 +46,15 @@ pub enum BackendError {
 }
 
 impl BackendError {
+    /// A login that the backend answered by refusing our credential. The backend is there, and does not know us.
+    pub const REFUSED_LOGIN: Self = Self::Login(REFUSED);
+
+    /// Whether it is [`Self::REFUSED_LOGIN`], and no other trouble with logging in.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Login(why) if *why == REFUSED)
+    }
+
     /// What a client is told.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
@@ -71,8 +82,17 @@ impl BackendError {
         matches!(self, Self::Unavailable(_) | Self::Failing(502..=504))
     }
 
-    /// Whether it says something about the backend's health.
-    pub(super) const fn is_failure(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Failing(_) | Self::Timeout | Self::Login(_) | Self::Unknown(_))
+    /// Whether it says that the backend is not well. One that refuses our credential is.
+    pub(super) fn is_failure(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::Failing(_) | Self::Timeout | Self::Unknown(_) => true,
+            Self::Login(_) => !self.is_refusal(),
+            Self::RateLimited(_)
+            | Self::Denied
+            | Self::Rejected(_)
+            | Self::Unusable(_)
+            | Self::Unsupported
+            | Self::Conflict => false,
+        }
     }
 }

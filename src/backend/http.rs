@@ -19,9 +19,11 @@ use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
 
-use self::connect::Connector;
+use self::connect::{Connector, OutOfReach};
 use super::BackendError;
 use super::tls::TlsClient;
+
+pub use self::connect::Reach;
 
 /// Largest answer taken: a value of 1 MiB in JSON with escapes, twice over.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
@@ -32,6 +34,8 @@ const IDLE_LONGEST: Duration = Duration::from_secs(60);
 const IDLE_CONNECTIONS: usize = 256;
 const NO_CONNECTION: BackendError =
     BackendError::Unavailable("no connection (refused, unknown host, or its certificate was not accepted)");
+const OUT_OF_REACH: BackendError =
+    BackendError::Unavailable("its name stands for an address where it may not be reached; nothing was sent there");
 
 /// How a backend is reached.
 pub struct HttpSettings {
@@ -77,19 +81,28 @@ pub struct Answer {
 }
 
 impl HttpClient {
-    /// Builds a client; it connects when first used. HTTP/2 is spoken only where `tls` offers it and the other side takes
-    /// it; else it is HTTP/1.1.
+    /// Builds a client that connects anywhere; it does so when first used. HTTP/2 is spoken only where `tls` offers it and
+    /// the other side takes it; else it is HTTP/1.1.
     ///
     /// # Errors
     /// None any more: TLS settings that exist are usable.
     pub fn new(settings: HttpSettings) -> Result<Self, BackendError> {
+        Self::within(settings, Reach::anywhere())
+    }
+
+    /// As [`Self::new`], for a client that connects only where `reach` says. Somebody other than the operator chose what it
+    /// is pointed at.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn within(settings: HttpSettings, reach: Reach) -> Result<Self, BackendError> {
         let TlsClient(tls) = settings.tls;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_LONGEST)
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .http2_max_header_list_size(MAX_HEADERS)
-            .build(Connector::new(tls, settings.connect_timeout));
+            .build(Connector::new(tls, settings.connect_timeout, reach));
         Ok(Self { client, calls: AtomicU64::new(0) })
     }
 
@@ -186,6 +199,8 @@ impl Failure {
         let reached = !error.is_connect();
         let error = if is_timeout(error) {
             BackendError::Timeout
+        } else if causes(error).any(|cause| cause.is::<OutOfReach>()) {
+            OUT_OF_REACH
         } else if reached {
             BackendError::Unavailable("the connection broke")
         } else {
@@ -204,14 +219,13 @@ impl Failure {
 
 /// Whether a deadline, ours or the system's, is at the bottom of it.
 fn is_timeout(error: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
-            return true;
-        }
-        next = error.source();
-    }
-    false
+    let mut systems = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>());
+    systems.any(|error| error.kind() == io::ErrorKind::TimedOut)
+}
+
+/// An error and everything behind it.
+fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| (*error).source())
 }
 
 /// Most answers are one chunk and are not copied; of the rest, those that say their length are copied once.

@@ -9,7 +9,7 @@ mod tls;
 use async_trait::async_trait;
 
 pub use self::error::BackendError;
-pub use self::http::{Answer, HttpClient, HttpSettings, UpstreamRequest};
+pub use self::http::{Answer, HttpClient, HttpSettings, Reach, UpstreamRequest};
 pub use resilient::{Attempt, Resilience};
 pub use tls::{TlsClient, client_config};
 

@@ -199,6 +199,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_backend_that_refuses_our_credential_is_not_one_that_fails() {
+        let resilience = resilience();
+        for _ in 0..BREAK_AFTER * 2 {
+            assert_eq!(failing(&resilience, Attempt::Repeatable, BackendError::REFUSED_LOGIN).await, 1);
+        }
+        assert!(resilience.is_closed(), "an open breaker would hide the refusal");
+        for _ in 0..BREAK_AFTER {
+            failing(&resilience, Attempt::Once, BackendError::Login("the stored credential does not exist")).await;
+        }
+        assert!(!resilience.is_closed());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn r14_retry_after_is_honoured_and_clamped() {
         let resilience = resilience();
         assert_eq!(failing(&resilience, Attempt::Once, BackendError::RateLimited(Some(1_000_000_000))).await, 1);

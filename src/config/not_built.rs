@@ -3,7 +3,6 @@
 //! `check` accepts it and lists it, `serve` refuses to start: an accepted key that does nothing would be a promise broken
 //! in silence. A key leaves this list with the change that builds it.
 
-use super::audit::SinkKind;
 use super::backend::BackendSettings;
 use super::rule::BackendRule;
 use super::seal::{SealKey, SealService};
@@ -28,10 +27,6 @@ impl Config {
         if let Some(seal) = &self.seal {
             found.when(is_other_service(&seal.current), "seal.provider", None);
             found.when(seal.previous.as_ref().is_some_and(is_other_service), "seal.previous.provider", None);
-        }
-        for sink in &self.audit.sinks {
-            let is_syslog = matches!(sink.kind, SinkKind::Syslog { .. });
-            found.when(is_syslog, format!("{}.type", sink.key), sink.line);
         }
         found.when(!self.intercept.hosts.is_empty(), "intercept.hosts", None);
         found.when(self.admin.ui.is_some(), "admin.ui", None);
@@ -129,7 +124,6 @@ mod tests {
                 ),
                 "seal.previous.provider",
             ),
-            (with("audit: {sinks: [{type: stdout}, {type: syslog, address: 'unix:/dev/log'}]}"), "audit.sinks[1].type"),
             (with("intercept: {hosts: [secretsmanager.googleapis.com]}"), "intercept.hosts"),
             (with("admin: {ui: {}}"), "admin.ui"),
             (listening("- {wire: gcp, h2c: true, projects: {p: 1}}", ""), "listeners[0].wire"),

@@ -2,10 +2,12 @@
 //!
 //! Emitting never waits and never fails: subscribers that are too slow miss events and are told so, deliveries that
 //! cannot be made are retried, then counted and given up. Nothing crosses tenants. An event never holds a secret's
-//! value or a credential. Undelivered events do not outlive the process.
+//! value or a credential. Undelivered events, and the last ones that are kept for who comes back, do not outlive the
+//! process.
 
 mod delivery;
 mod event;
+mod recent;
 mod sign;
 mod subscription;
 mod webhook;
@@ -22,6 +24,7 @@ pub use subscription::Subscription;
 pub use webhook::Webhook;
 
 use self::event::{Told, segment};
+use self::recent::{Recent, Since};
 use self::webhook::Post;
 use crate::clock::Clock;
 use crate::secret::Tenant;
@@ -88,8 +91,16 @@ pub struct Bus(Arc<Inner>);
 struct Inner {
     clock: Arc<dyn Clock>,
     settings: BusSettings,
-    channels: Mutex<HashMap<Tenant, broadcast::Sender<Arc<Told>>>>,
+    channels: Mutex<HashMap<Tenant, Channel>>,
     office: Mutex<Office>,
+}
+
+/// One tenant's events.
+#[derive(Default)]
+struct Channel {
+    /// While anybody listens.
+    sender: Option<broadcast::Sender<Arc<Told>>>,
+    recent: Recent,
 }
 
 /// The webhooks, and where their deliveries run once that is known.
@@ -127,9 +138,23 @@ impl Bus {
     /// The tenant's events from now on.
     #[must_use]
     pub fn subscribe(&self, tenant: &Tenant) -> Subscription {
+        self.listen(tenant, |_| Since::default())
+    }
+
+    /// The tenant's events from the one after `last` on, as far as they are still known: `last` is the `id` of the event
+    /// a subscriber was told of last, a ULID. Where some may be missing, a stream begins with a comment that says so.
+    #[must_use]
+    pub fn resume(&self, tenant: &Tenant, last: &str) -> Subscription {
+        self.listen(tenant, |recent| recent.since(last))
+    }
+
+    /// What is told first and what comes after it meet without a gap: both are looked up under one lock.
+    fn listen(&self, tenant: &Tenant, first: impl FnOnce(&Recent) -> Since) -> Subscription {
         let mut channels = locked(&self.0.channels);
-        let sender = channels.entry(tenant.clone()).or_insert_with(|| broadcast::channel(BEHIND).0);
-        Subscription::new(tenant, sender.subscribe(), self.0.settings.count.clone())
+        let channel = channels.entry(tenant.clone()).or_default();
+        let sender = channel.sender.get_or_insert_with(|| broadcast::channel(BEHIND).0);
+        let receiver = sender.subscribe();
+        Subscription::new(tenant, first(&channel.recent), receiver, self.0.settings.count.clone())
     }
 
     /// Starts deliveries on a runtime; later calls do nothing. What was emitted before waits until then.
@@ -160,9 +185,11 @@ impl Bus {
 
     fn broadcast(&self, tenant: &Tenant, told: &Arc<Told>) {
         let mut channels = locked(&self.0.channels);
+        let channel = channels.entry(tenant.clone()).or_default();
+        channel.recent.keep(told.clone());
         // an error says that nobody listens any more
-        if channels.get(tenant).is_some_and(|sender| sender.send(told.clone()).is_err()) {
-            channels.remove(tenant);
+        if channel.sender.as_ref().is_some_and(|sender| sender.send(told.clone()).is_err()) {
+            channel.sender = None;
         }
     }
 }

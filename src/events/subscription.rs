@@ -2,6 +2,7 @@
 //!
 //! A subscriber that is slower than the events misses some and is told how many; it never holds anybody else up.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::event::Told;
+use super::recent::Since;
 use super::{Count, Counted, EventKind};
 use crate::secret::Tenant;
 
@@ -23,9 +25,10 @@ const LIFE: Duration = Duration::from_secs(3600);
 /// What every stream begins with: clients come back two seconds after its end.
 const GREETING: &str = "retry: 2000\n: listening\n\n";
 
-/// The events of one tenant from now on.
+/// The events of one tenant from now on, behind those that were asked for once more.
 pub struct Subscription {
     tenant: Tenant,
+    first: Since,
     receiver: broadcast::Receiver<Arc<Told>>,
     /// Empty: all.
     kinds: Vec<EventKind>,
@@ -39,11 +42,13 @@ pub(super) enum Heard {
     Event(Arc<Told>),
     /// So many events, of any kind, came faster than they were taken.
     Missed(u64),
+    /// Of what happened before, something may be missing.
+    Gap,
 }
 
 impl Subscription {
-    pub(super) fn new(tenant: &Tenant, receiver: broadcast::Receiver<Arc<Told>>, count: Count) -> Self {
-        Self { tenant: tenant.clone(), receiver, kinds: Vec::new(), count }
+    pub(super) fn new(tenant: &Tenant, first: Since, receiver: broadcast::Receiver<Arc<Told>>, count: Count) -> Self {
+        Self { tenant: tenant.clone(), first, receiver, kinds: Vec::new(), count }
     }
 
     /// The same for these kinds only; for all if there are none.
@@ -72,12 +77,19 @@ impl Subscription {
         receiver
     }
 
+    /// Cancel safe: nothing is taken before it is given.
     pub(super) async fn hear(&mut self) -> Option<Heard> {
+        if mem::take(&mut self.first.is_partial) {
+            return Some(Heard::Gap);
+        }
+        while let Some(told) = self.first.events.pop_front() {
+            if self.wants(&told) {
+                return Some(Heard::Event(told));
+            }
+        }
         loop {
             match self.receiver.recv().await {
-                Ok(told) if self.kinds.is_empty() || self.kinds.contains(&told.kind) => {
-                    return Some(Heard::Event(told));
-                }
+                Ok(told) if self.wants(&told) => return Some(Heard::Event(told)),
                 Ok(_) => {}
                 Err(RecvError::Lagged(missed)) => {
                     (self.count)(&self.tenant, Counted::Missed, missed);
@@ -86,6 +98,10 @@ impl Subscription {
                 Err(RecvError::Closed) => return None,
             }
         }
+    }
+
+    fn wants(&self, told: &Told) -> bool {
+        self.kinds.is_empty() || self.kinds.contains(&told.kind)
     }
 }
 
@@ -120,5 +136,6 @@ fn frame(heard: &Heard) -> Bytes {
     Bytes::from(match heard {
         Heard::Event(told) => format!("id: {}\nevent: {}\ndata: {}\n\n", told.id, told.kind.as_str(), told.text),
         Heard::Missed(count) => format!(": missed {count}\n\n"),
+        Heard::Gap => ": events may be missing here\n\n".to_owned(),
     })
 }

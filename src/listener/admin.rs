@@ -17,9 +17,12 @@ pub struct Admin {
     pub metrics: Metrics,
     /// A required sink that takes no lines makes the process unready.
     pub auditor: Arc<Auditor>,
+    /// Whether the store takes writes: after a failed commit it takes none until the process starts anew.
+    pub takes_writes: Box<dyn Fn() -> bool + Send + Sync>,
     /// A draining process is not ready.
     pub drain: Drain,
-    /// Whether a required sink's failure leaves readiness alone: a sidecar's pod must not be taken out for it.
+    /// Whether the failure of a required sink or of the store leaves readiness alone: a sidecar's pod must not be taken out
+    /// for it.
     pub keeps_ready: bool,
     /// Set once everything is up.
     pub started: AtomicBool,
@@ -37,6 +40,8 @@ impl Admin {
             "/readyz" => self.ready(),
             "/metrics" => {
                 self.metrics.gauge("scaivault_connections", Vec::new()).set(self.drain.connections() as f64);
+                let writable = if (self.takes_writes)() { 1.0 } else { 0.0 };
+                self.metrics.gauge("scaivault_store_writable", Vec::new()).set(writable);
                 self.metrics.tidy();
                 let body = Bytes::from(self.metrics.render());
                 WireResponse::new(StatusCode::OK, "text/plain; version=0.0.4", body)
@@ -52,8 +57,12 @@ impl Admin {
         if self.drain.is_draining() {
             return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
         }
-        if !self.keeps_ready && !self.auditor.is_healthy() {
-            return text(StatusCode::SERVICE_UNAVAILABLE, "a required audit sink takes no lines\n");
+        let status = if self.keeps_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        if !self.auditor.is_healthy() {
+            return text(status, "a required audit sink takes no lines\n");
+        }
+        if !(self.takes_writes)() {
+            return text(status, "the store takes no writes after a failed commit\n");
         }
         text(StatusCode::OK, "ok\n")
     }

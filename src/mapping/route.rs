@@ -102,6 +102,8 @@ struct Backend {
     name: Box<str>,
     table: Table,
     serving: Box<[Serving]>,
+    /// Each rule as it is configured: two that are spelled alike map alike.
+    spelled: Box<[String]>,
 }
 
 /// What is configured beside a rule's templates.
@@ -189,6 +191,26 @@ impl Router {
         self.backend(rule.backend).is_some_and(|backend| backend.table.could_yield(index, folder.as_str()))
     }
 
+    /// The earlier rules that can take paths from this one, each in one text for all it says. When one of them is not
+    /// there any more, the rule leads to paths it did not lead to before. Empty for a rule that does not exist.
+    #[must_use]
+    pub fn ahead_of(&self, rule: RuleId) -> Vec<&str> {
+        let own = usize::try_from(rule.rule).ok().and_then(|at| self.backend(rule.backend)?.table.compiled().get(at));
+        let Some(own) = own else { return Vec::new() };
+        let mut ahead = Vec::new();
+        for (index, backend) in self.backends.iter().enumerate() {
+            for (at, (earlier, spelled)) in backend.table.compiled().iter().zip(backend.spelled.iter()).enumerate() {
+                if RuleId::new(index, at) >= rule {
+                    return ahead;
+                }
+                if earlier.from.overlaps(&own.from) {
+                    ahead.push(spelled.as_str());
+                }
+            }
+        }
+        ahead
+    }
+
     /// Whether the rule's paths may be written; false for a rule that does not exist.
     #[must_use]
     pub fn is_writable(&self, rule: RuleId) -> bool {
@@ -267,7 +289,11 @@ impl Backend {
             writable: route.writable,
         });
         let table = Table::compile(&specs, Side::To)?;
-        Ok(Self { name: rules.backend.clone(), table, serving: serving.collect() })
+        let spelled = specs.iter().map(|RuleSpec { from, to, separator, escape }| {
+            // no template holds a control character
+            format!("{from}\n{to}\n{}\n{escape}", separator.as_deref().unwrap_or_default())
+        });
+        Ok(Self { name: rules.backend.clone(), table, serving: serving.collect(), spelled: spelled.collect() })
     }
 }
 

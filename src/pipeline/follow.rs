@@ -18,6 +18,7 @@ impl Line<'_> {
         caller: &Caller,
         credential: Credential<'_>,
         shape: &Shape,
+        after: Option<&str>,
     ) -> Result<WireResponse, Fault> {
         self.administer(caller, SystemArea::Events, Note::ok("follow")).await?;
         let follower = Follower {
@@ -31,7 +32,11 @@ impl Line<'_> {
             wire: self.state.kind,
             source: self.peer.source,
         };
-        let events = self.pipeline.events.subscribe(caller.principal.tenant());
+        let (bus, tenant) = (&self.pipeline.events, caller.principal.tenant());
+        let events = match after {
+            Some(last) => bus.resume(tenant, last),
+            None => bus.subscribe(tenant),
+        };
         let chunks = events.into_chunks(move || follower.may());
         Ok(self.encode(shape, Answer::Stream(chunks), None, false))
     }

@@ -29,7 +29,7 @@ pub(super) const fn admin_operation(request: &AdminRequest) -> Operation {
         AdminRequest::Explain(_) => Operation::Explain,
         AdminRequest::Federation(request) => super::federation::operation(request),
         AdminRequest::RotateSeal { .. } => Operation::SealRotate,
-        AdminRequest::Events => Operation::FederationRead,
+        AdminRequest::Events { .. } => Operation::FederationRead,
     }
 }
 
@@ -210,7 +210,7 @@ impl Line<'_> {
             AdminRequest::Explain(request) => return self.explain(request, caller, shape).await,
             AdminRequest::Federation(request) => return self.federation(request, caller, shape).await,
             AdminRequest::RotateSeal { root } => return self.rotate_seal(root, caller, shape).await,
-            AdminRequest::Events => return self.follow(caller, credential, shape).await,
+            AdminRequest::Events { after } => return self.follow(caller, credential, shape, after.as_deref()).await,
             request => request,
         };
         self.may_administer(caller, SystemArea::Tokens).await?;
@@ -228,7 +228,7 @@ impl Line<'_> {
             AdminRequest::Explain(_)
             | AdminRequest::Federation(_)
             | AdminRequest::RotateSeal { .. }
-            | AdminRequest::Events => return Err(Fault::of(ErrorKind::Internal)),
+            | AdminRequest::Events { .. } => return Err(Fault::of(ErrorKind::Internal)),
         };
         Ok(self.encode(shape, answer, None, false))
     }

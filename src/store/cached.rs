@@ -153,6 +153,10 @@ impl Store for Cached {
         self.inner.is_empty()
     }
 
+    fn takes_writes(&self) -> bool {
+        self.inner.takes_writes()
+    }
+
     fn evict(&self, key: &RecordKey) {
         self.held.evict(key);
         self.inner.evict(key);

@@ -209,6 +209,11 @@ impl Store for FileStore {
         })
     }
 
+    fn takes_writes(&self) -> bool {
+        let is_there = self.writer.as_ref().is_some_and(|writer| !writer.is_finished());
+        is_there && !self.closed.load(Ordering::Acquire)
+    }
+
     async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
         let queue = self.queue.as_ref().ok_or(StoreError::Closed)?;
@@ -235,8 +240,10 @@ fn write_all(path: &Path, database: &Database, closed: &AtomicBool, queue: &Rece
         } else {
             write(database, &jobs).map_err(|error| store_io(path, &format!("a commit failed: {error}; {HELP}")))
         };
-        if outcome.is_err() {
-            closed.store(true, Ordering::Release);
+        if let Err(error) = &outcome
+            && !closed.swap(true, Ordering::AcqRel)
+        {
+            tracing::error!(%error, "the store is closed for writing; what it holds is still read");
         }
         for Job { batch, reply } in jobs {
             if outcome.is_ok() {

@@ -209,6 +209,12 @@ pub trait Store: Send + Sync {
     /// When the store can no longer serve.
     fn is_empty(&self) -> Result<bool, StoreError>;
 
+    /// Whether it still takes writes: after a failed commit none does any more. Called for readiness and metrics; waits for
+    /// nothing.
+    fn takes_writes(&self) -> bool {
+        true
+    }
+
     /// Forgets what is held of a record in memory only; the record stays.
     fn evict(&self, _key: &RecordKey) {}
 

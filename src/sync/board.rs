@@ -216,10 +216,11 @@ impl Shown {
     fn health(&self, replica: &Replica) -> Health {
         let late_at = self.running.as_ref().and_then(|running| running.late_at);
         let last = self.reports.iter().find(|report| is_full(report)).map(|report| report.outcome);
-        if replica.copies.denied_since().is_some() {
-            Health::Denied
-        } else if self.is_unreachable {
+        // what cannot be asked cannot be said to deny us still; whether copies are served does not depend on this
+        if self.is_unreachable {
             Health::Unreachable
+        } else if replica.copies.denied_since().is_some() {
+            Health::Denied
         } else if self.is_behind || late_at.is_some_and(|at| Instant::now() >= at) {
             Health::Behind
         } else if self.failures > 0 || matches!(last, Some(RunOutcome::Partial | RunOutcome::Failed)) {

@@ -108,8 +108,12 @@ impl Engine {
                 Some(post) => {
                     let old = post.replica.borrow().clone();
                     if !Arc::ptr_eq(&old, &replica) {
-                        succeed(&old, &replica);
+                        let leads_further = succeed(&old, &replica);
                         post.replica.send_replace(replica);
+                        if leads_further {
+                            // reads of what is not copied yet are live until then
+                            post.mailbox.order(&*self.clock, None);
+                        }
                     }
                     post
                 }
@@ -259,28 +263,36 @@ impl Engine {
     }
 }
 
-/// A replica of a backend nobody worked for: a denial holds until a run is let in again, also over a restart.
+/// A replica of a backend nobody worked for: a denial holds until a run is let in again, also over a restart, and rules
+/// that lead further than before it were not copied whole.
 fn begin(replica: &Replica) {
     replica.copies.keep_routes(routes(replica, |_| true));
     match Memory::load(&replica.records, replica.id.as_str()) {
-        Ok(memory) if memory.denied_since > 0 => replica.copies.denied(Timestamp::from_micros(memory.denied_since)),
-        Ok(_) => {}
+        Ok(memory) => {
+            if memory.denied_since > 0 {
+                replica.copies.denied(Timestamp::from_micros(memory.denied_since));
+            }
+            replica.forget_runs(&memory.widened(replica));
+        }
         Err(error) => {
             let (tenant, backend) = (replica.tenant.as_str(), &*replica.name);
-            tracing::warn!(tenant, backend, %error, "whether the backend denied us cannot be read");
+            tracing::warn!(tenant, backend, %error, "what was remembered of earlier runs cannot be read");
         }
     }
 }
 
-/// A replica takes another one's place: what is known of copies stays for rules that go on being copied whole.
-fn succeed(old: &Replica, new: &Replica) {
+/// A replica takes another one's place: what is known of copies stays for rules that go on being copied whole and lead to
+/// no path they did not lead to. Yields whether some lead further.
+fn succeed(old: &Replica, new: &Replica) -> bool {
     new.copies.follow(&old.copies);
     new.copies.keep_routes(routes(new, |_| true));
     let is_all = |scope: SyncScope| scope == SyncScope::All;
     let (before, now) = (routes(old, is_all), routes(new, is_all));
-    let changed: Vec<u64> = before.symmetric_difference(&now).copied().collect();
+    let widened = state::widened(&state::ahead(old), &state::ahead(new));
+    let changed: Vec<u64> = before.symmetric_difference(&now).chain(&widened).copied().collect();
     old.forget_runs(&changed);
     new.forget_runs(&changed);
+    !widened.is_empty()
 }
 
 /// The routes a replica syncs in one of these scopes.

@@ -9,8 +9,9 @@ use zeroize::Zeroizing;
 use super::Replica;
 use super::report::Report;
 use crate::clock::Timestamp;
+use crate::mapping::RuleId;
 use crate::seal::{DocumentChange, DocumentKind, Records, SealError};
-use crate::secret::BackendId;
+use crate::secret::{BackendId, Mode, RuleSettings, SyncScope};
 
 /// How many reports are kept.
 pub(super) const MAX_REPORTS: usize = 20;
@@ -27,7 +28,13 @@ pub(super) struct Memory {
     /// Since when the backend denies us, in microseconds; 0: it does not.
     #[serde(default)]
     pub(super) denied_since: u64,
+    /// By route: the earlier rules that took paths from the rule when this was kept.
+    #[serde(default)]
+    ahead: Ahead,
 }
+
+/// By route of a rule that copies everything: the earlier rules that can take paths from it, hashed.
+pub(super) type Ahead = BTreeMap<u64, Vec<u64>>;
 
 /// What is remembered of a rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,7 +77,37 @@ impl Memory {
     /// Forgets rules that are no more.
     pub(super) fn retain(&mut self, is_used: impl Fn(u64) -> bool) {
         self.rules.retain(|route, _| is_used(*route));
+        self.ahead.retain(|route, _| is_used(*route));
     }
+
+    /// Routes that lead to more paths than when this was kept.
+    pub(super) fn widened(&self, replica: &Replica) -> Vec<u64> {
+        widened(&self.ahead, &ahead(replica))
+    }
+}
+
+/// The earlier rules that can take paths from a replica's.
+pub(super) fn ahead(replica: &Replica) -> Ahead {
+    let of = |(settings, rule): (&RuleSettings, u32)| {
+        let ahead = replica.router.ahead_of(RuleId { backend: replica.index, rule });
+        (settings.route, ahead.into_iter().map(hashed).collect())
+    };
+    let is_whole =
+        |(settings, _): &(&RuleSettings, u32)| settings.mode == Mode::Sync && settings.scope == SyncScope::All;
+    replica.rules.iter().zip(0_u32..).filter(is_whole).map(of).collect()
+}
+
+/// Routes from which an earlier rule took paths before and takes none now: no run of theirs has looked there.
+pub(super) fn widened(before: &Ahead, now: &Ahead) -> Vec<u64> {
+    let is_widened = |(route, before): &(&u64, &Vec<u64>)| {
+        now.get(route).is_some_and(|now| before.iter().any(|earlier| !now.contains(earlier)))
+    };
+    before.iter().filter(is_widened).map(|(route, _)| *route).collect()
+}
+
+fn hashed(text: &str) -> u64 {
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    digest.as_ref().first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
 /// The reports of a backend's last runs, newest first.
@@ -99,6 +136,7 @@ pub(super) async fn keep(
     // a rule that is not synced any more may come back without its copies
     let mut memory = memory.clone();
     memory.retain(|route| replica.is_live(route));
+    memory.ahead = ahead(replica);
     let json = serde_json::to_vec(&memory).map_err(|_| SealError::Form)?;
     let mut documents = vec![document(DocumentKind::SyncState, id.to_string(), Some(json))];
     if let Some(report) = report {
@@ -139,6 +177,24 @@ pub(super) async fn forget(records: &Records, id: &BackendId) -> Result<(), Seal
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rule_leads_to_more_only_where_an_earlier_one_is_gone() {
+        let ahead = |rules: &[u64]| Ahead::from([(1, rules.to_vec())]);
+        for (before, now, expected) in [
+            (ahead(&[]), ahead(&[]), vec![]),
+            (ahead(&[5]), ahead(&[5, 6]), vec![]),
+            (ahead(&[5, 6]), ahead(&[6]), vec![1]),
+            (ahead(&[5]), ahead(&[6]), vec![1]),
+            (ahead(&[5]), Ahead::new(), vec![]),
+            (Ahead::new(), ahead(&[5]), vec![]),
+        ] {
+            assert_eq!(widened(&before, &now), expected, "{before:?} {now:?}");
+        }
+        // what a release kept that did not know of this
+        let memory: Memory = serde_json::from_str(r#"{"rules":{},"runs":1,"denied_since":0}"#).unwrap();
+        assert_eq!(memory, Memory { runs: 1, ..Memory::default() });
+    }
 
     #[test]
     fn memory_reads_back_and_forgets_rules_that_are_no_more() {

@@ -214,7 +214,10 @@ pub enum AdminRequest {
         root: bool,
     },
     /// Follow the tenant's events.
-    Events,
+    Events {
+        /// Begin with what came behind this one.
+        after: Option<String>,
+    },
 }
 
 /// What is to be explained.

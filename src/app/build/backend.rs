@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Extras;
+use super::{Extras, reach};
 use crate::app::{Ground, files};
-use crate::backend::{Backend, HttpClient, HttpSettings, client_config};
+use crate::backend::{Backend, HttpClient, HttpSettings, Reach, client_config};
 use crate::config::{
-    BackendConfig, BackendRule, BackendSettings, Config, Problem, TenantConfig, VaultAuth, VaultConfig,
+    AllowedEndpoints, BackendConfig, BackendRule, BackendSettings, Config, Problem, TenantConfig, VaultAuth,
+    VaultConfig,
 };
 use crate::mapping::Router;
 use crate::pipeline::BackendState;
@@ -23,6 +24,8 @@ pub(super) struct Whose<'a> {
     pub(super) id: BackendId,
     /// Its position in the router.
     pub(super) index: u32,
+    /// Where it may point, if it came over the API.
+    pub(super) allowed: Option<&'a AllowedEndpoints>,
 }
 
 pub(super) fn state(
@@ -31,7 +34,7 @@ pub(super) fn state(
     extras: &Extras,
     ground: &Ground,
 ) -> Result<BackendState, Problem> {
-    let Whose { tenant, settings, id, index } = whose;
+    let Whose { tenant, settings, id, index, allowed } = whose;
     let failed = |text: String| Problem::new(format!("{}.config", settings.key), settings.line, text);
     let BackendConfig::HashicorpVault(vault) = &settings.config else {
         return Err(Problem::new(format!("{}.type", settings.key), settings.line, "not served by this release"));
@@ -42,9 +45,12 @@ pub(super) fn state(
         let bytes = files::bytes(file).map_err(|error| failed(format!("{}: {error}", file.display())))?;
         named.extend_from_slice(ring::digest::digest(&ring::digest::SHA256, &bytes).as_ref());
     }
+    // another list makes another client: the one in use was let go where it may no longer
+    named.extend_from_slice(format!("{allowed:?}").as_bytes());
     let client = ground.backend(&tenant.tenant, settings, named, || {
         let source = |path: &SecretPath| credential_source(tenant, path, extras, ground);
-        let vault = vault_settings(vault, &source).map_err(failed)?;
+        let reach = allowed.map_or_else(Reach::anywhere, reach::of_api);
+        let vault = vault_settings(vault, &source, reach).map_err(failed)?;
         let client: Arc<dyn Backend> = Arc::new(VaultBackend::new(vault));
         Ok(client)
     })?;
@@ -140,12 +146,13 @@ pub(in crate::app) fn file_id(tenant: &Tenant, name: &str) -> BackendId {
 fn vault_settings(
     vault: &VaultConfig,
     source: &dyn Fn(&SecretPath) -> Result<CredentialSource, String>,
+    reach: Reach,
 ) -> Result<VaultSettings, String> {
     let identity = vault.client_certificate.as_ref();
     let identity = identity.map(|identity| (identity.certificate.as_path(), identity.private_key.as_path()));
     let tls = client_config(vault.upstream.ca_path.as_deref(), identity, vault.tls_verify)?;
-    let http = HttpClient::new(HttpSettings { tls, connect_timeout: vault.upstream.attempt_timeout })
-        .map_err(|error| error.to_string())?;
+    let settings = HttpSettings { tls, connect_timeout: vault.upstream.attempt_timeout };
+    let http = HttpClient::within(settings, reach).map_err(|error| error.to_string())?;
     let endpoint = url::Url::parse(vault.endpoint.base()).map_err(|error| error.to_string())?;
     let namespace = vault.namespace.as_deref().map(http::HeaderValue::from_str).transpose();
     Ok(VaultSettings {
@@ -160,12 +167,13 @@ fn vault_settings(
 
 /// The settings of the client that unwraps the store's key: its credential is in no store, but in a file of `secrets:`.
 pub(in crate::app) fn seal_credentials(config: &Config, vault: &VaultConfig) -> Result<VaultSettings, String> {
-    vault_settings(vault, &|path| {
+    let source = |path: &SecretPath| {
         let mut secrets = config.tenants.iter().flat_map(|tenant| &tenant.secrets);
         let secret = secrets.find(|secret| secret.path == *path);
         let secret = secret.ok_or_else(|| format!("{path} must be one of secrets: the store is not open yet"))?;
         Ok(file_source(secret.file.clone()))
-    })
+    };
+    vault_settings(vault, &source, Reach::anywhere())
 }
 
 fn file_source(file: PathBuf) -> CredentialSource {

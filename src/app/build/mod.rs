@@ -3,6 +3,7 @@
 mod backend;
 mod identity;
 mod listener;
+mod reach;
 mod tenant;
 mod webhooks;
 
@@ -22,6 +23,7 @@ use crate::wire::frontend;
 pub(super) use backend::seal_credentials;
 pub(super) use identity::{Credentials, directory};
 pub(super) use listener::paths;
+pub(super) use reach::{allowed, as_named, as_told_by};
 pub(super) use tenant::{policies, router};
 pub(super) use webhooks::webhooks;
 
@@ -51,7 +53,7 @@ pub(crate) fn build(
     let mut tenants = HashMap::new();
     for settings in &config.tenants {
         let made = made.get(&settings.tenant).map(Vec::as_slice).unwrap_or_default();
-        match tenant::state(settings, made, extras, ground, generation) {
+        match tenant::state((config, settings), made, extras, ground, generation) {
             Ok(state) => drop(tenants.insert(settings.tenant.clone(), state)),
             Err(found) => problems.extend(found),
         }

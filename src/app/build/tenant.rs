@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use super::Extras;
 use super::backend::{self, Whose, data_segment};
+use super::reach;
 use crate::app::examine::unprefetchable;
 use crate::app::made::Made;
 use crate::app::{Ground, files};
-use crate::config::{BackendRule, BackendSettings, Problem, TenantConfig, backend_credentials, describe_backend};
+use crate::config::{
+    BackendRule, BackendSettings, Config, Problem, TenantConfig, backend_credentials, describe_backend,
+};
 use crate::mapping::{BackendRules, RouteSpec, Router, RuleSpec, Side, Table};
 use crate::pipeline::{BackendSource, BackendState, BackendView, FederationView, Guard, LocalLimits, TenantState};
 use crate::policy::Policies;
@@ -16,7 +19,7 @@ use crate::secret::{BackendId, SecretPath, WriteMode};
 
 /// `made` are the tenant's backends that came over the API; they are tried after those of the file.
 pub(super) fn state(
-    file: &TenantConfig,
+    (config, file): (&Config, &TenantConfig),
     made: &[Made],
     extras: &Extras,
     ground: &Ground,
@@ -31,11 +34,13 @@ pub(super) fn state(
     let (Some(router), Some(policies), Some(records)) = (router, policies, records) else { return Err(problems) };
     problems.extend(unprefetchable(file, &router));
     let router = Arc::new(router);
+    let allowed = reach::allowed(config, file, extras)?;
     let mut backends = Vec::new();
     for (index, settings) in (0_u32..).zip(&tenant.backends) {
         let made = usize::try_from(index).ok().and_then(|index| served.get(index.checked_sub(file.backends.len())?));
+        let allowed = made.map(|_| &allowed);
         let id = made.map_or_else(|| backend::file_id(&tenant.tenant, &settings.name), |made| made.id.clone());
-        match backend::state(Whose { tenant, settings, id, index }, &router, extras, ground) {
+        match backend::state(Whose { tenant, settings, id, index, allowed }, &router, extras, ground) {
             Ok(state) => backends.push(state),
             Err(problem) => problems.push(problem),
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Extras;
 use super::backend::credential_source;
+use super::reach::as_named;
 use crate::app::Ground;
 use crate::backend::{HttpClient, HttpSettings, client_config};
 use crate::config::{Config, Problem, TenantConfig, WebhookConfig};
@@ -35,7 +36,8 @@ pub(in crate::app) fn webhooks(
 
 fn webhook(tenant: &TenantConfig, hook: &WebhookConfig, extras: &Extras, ground: &Ground) -> Result<Webhook, String> {
     let tls = client_config(hook.ca_path.as_deref(), None, true)?;
-    let client = HttpClient::new(HttpSettings { tls, connect_timeout: CONNECT }).map_err(|error| error.to_string())?;
+    let settings = HttpSettings { tls, connect_timeout: CONNECT };
+    let client = HttpClient::within(settings, as_named()).map_err(|error| error.to_string())?;
     let url = url::Url::parse(hook.url.as_str()).map_err(|error| error.to_string())?;
     let source = credential_source(tenant, &hook.secret_path, extras, ground)?;
     let kinds = hook.types.iter().filter_map(|name| EventKind::parse(name)).collect();

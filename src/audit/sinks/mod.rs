@@ -3,6 +3,7 @@
 mod file;
 mod socket;
 mod stdout;
+mod syslog;
 
 use std::io;
 
@@ -11,10 +12,11 @@ use super::{AuditError, SinkKind};
 pub(super) use file::FileSink;
 use socket::SocketSink;
 use stdout::StdoutSink;
+use syslog::SyslogSink;
 
 /// A place for bytes, owned by one writer thread. What was written and then synced without an error is durable.
 pub(super) trait AuditSink: Send {
-    /// The word for start lines: `file`, `stdout` or `socket`.
+    /// The word for start lines: `file`, `stdout`, `socket` or `syslog`.
     fn kind(&self) -> &'static str;
 
     /// Whether the sink can be expected to take lines at once; false if somebody else has to be there first.
@@ -64,8 +66,8 @@ pub(super) fn build(kind: &SinkKind, index: usize, durable: bool) -> Result<Box<
         SinkKind::Socket { address } => {
             Ok(Box::new(SocketSink::new(address, &format!("audit.sinks[{index}].address"))?))
         }
-        SinkKind::Syslog { .. } => {
-            Err(AuditError::Unsupported { key: format!("audit.sinks[{index}].type"), what: "syslog" })
+        SinkKind::Syslog { address } => {
+            Ok(Box::new(SyslogSink::new(address, &format!("audit.sinks[{index}].address"))?))
         }
     }
 }

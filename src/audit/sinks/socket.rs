@@ -17,12 +17,14 @@ pub(super) struct SocketSink {
     connection: Option<Connection>,
 }
 
-enum Address {
+/// Where a collector listens.
+pub(super) enum Address {
     Tcp(String),
     Unix(PathBuf),
 }
 
-enum Connection {
+/// A stream that never waits.
+pub(super) enum Connection {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
@@ -30,12 +32,7 @@ enum Connection {
 impl SocketSink {
     /// Connects later, so that the collector may be started after us.
     pub(super) fn new(address: &str, key: &str) -> Result<Self, AuditError> {
-        let address = Address::parse(address).ok_or_else(|| AuditError::Refused {
-            key: key.to_owned(),
-            target: address.to_owned(),
-            reason: "must be HOST:PORT, or unix: followed by an absolute path",
-        })?;
-        Ok(Self { address, connection: None })
+        Ok(Self { address: Address::checked(address, key)?, connection: None })
     }
 }
 
@@ -61,8 +58,7 @@ impl AuditSink for SocketSink {
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.connection {
-            Some(Connection::Tcp(stream)) => stream.write(bytes),
-            Some(Connection::Unix(stream)) => stream.write(bytes),
+            Some(connection) => connection.write(bytes),
             None => Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -73,6 +69,15 @@ impl AuditSink for SocketSink {
 }
 
 impl Address {
+    /// The address of a sink, which stands under `key`.
+    pub(super) fn checked(text: &str, key: &str) -> Result<Self, AuditError> {
+        Self::parse(text).ok_or_else(|| AuditError::Refused {
+            key: key.to_owned(),
+            target: text.to_owned(),
+            reason: "must be HOST:PORT, or unix: followed by an absolute path",
+        })
+    }
+
     fn parse(text: &str) -> Option<Self> {
         if let Some(path) = text.strip_prefix("unix:") {
             return path.starts_with('/').then(|| Self::Unix(PathBuf::from(path)));
@@ -82,7 +87,7 @@ impl Address {
         (!host.is_empty() && is_port).then(|| Self::Tcp(text.to_owned()))
     }
 
-    fn connect(&self) -> io::Result<Connection> {
+    pub(super) fn connect(&self) -> io::Result<Connection> {
         match self {
             Self::Unix(path) => {
                 let stream = UnixStream::connect(path)?;
@@ -107,9 +112,17 @@ impl Address {
 }
 
 impl Connection {
+    /// Writes what the kernel takes at once.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
+        }
+    }
+
     /// Whether the collector has not closed it: without looking, lines written after a close would be lost unnoticed.
     /// What a collector sends is thrown away.
-    fn is_open(&mut self) -> bool {
+    pub(super) fn is_open(&mut self) -> bool {
         let mut scrap = [0; 256];
         let read = match self {
             Self::Tcp(stream) => stream.read(&mut scrap),

@@ -146,3 +146,72 @@ async fn a_request_says_who_asks_and_for_what_and_nothing_else() {
     let expected = ["GET /v1/a%2Fb?x=%20 HTTP/1.1", "accept-encoding: identity", "accept: */*", host.as_str(), agent];
     assert_eq!(lines, expected);
 }
+
+/// Sends a write to a listener of this machine under the name `localhost`, within a reach that asks `admits`.
+async fn write_within(
+    admits: impl Fn(&str, std::net::SocketAddr) -> bool + Send + Sync + 'static,
+) -> (Result<Answer, BackendError>, bool) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = Url::parse(&format!("http://localhost:{}/x", listener.local_addr().unwrap().port())).unwrap();
+    let tls = client_config(None, None, false).unwrap();
+    let settings = HttpSettings { tls, connect_timeout: Duration::from_secs(5) };
+    let client = HttpClient::within(settings, Reach::checked(admits)).unwrap();
+    let request = UpstreamRequest { method: Method::POST, url: &url, headers: HeaderMap::new(), body: None };
+    let listener = TcpListener::from_std(listener).unwrap();
+    let server = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    };
+    let mut is_asked = false;
+    let result = tokio::select! {
+        biased;
+        result = client.send_once(request) => result,
+        result = async { server.await; is_asked = true; std::future::pending().await } => result,
+    };
+    (result, is_asked)
+}
+
+#[tokio::test]
+async fn x02_a_name_is_judged_by_what_it_stands_for_when_it_is_connected_to() {
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let asked = seen.clone();
+    let (result, is_asked) = write_within(move |host, to| {
+        asked.lock().unwrap().push((host.to_owned(), to));
+        !to.ip().is_loopback()
+    })
+    .await;
+    // not sent, and not in doubt
+    assert!(
+        matches!(&result, Err(BackendError::Unavailable(text)) if text.contains("may not be reached")),
+        "{result:?}"
+    );
+    assert!(!is_asked, "the address was connected to");
+    let seen = seen.lock().unwrap();
+    assert!(!seen.is_empty() && seen.iter().all(|(host, to)| host == "localhost" && to.port() != 0), "{seen:?}");
+}
+
+#[tokio::test]
+async fn what_is_admitted_is_connected_to() {
+    let (result, is_asked) = write_within(|_, to| to.ip().is_loopback()).await;
+    assert_eq!(result.unwrap().status, StatusCode::OK);
+    assert!(is_asked);
+}
+
+#[tokio::test]
+async fn x02_an_address_in_the_url_is_judged_too() {
+    let tls = client_config(None, None, false).unwrap();
+    let settings = HttpSettings { tls, connect_timeout: Duration::from_secs(5) };
+    let client =
+        HttpClient::within(settings, Reach::checked(|host, to| host != "::1" && !to.ip().is_loopback())).unwrap();
+    for url in ["http://127.0.0.1:1/x", "https://127.0.0.1:1/x", "http://[::1]:1/x"] {
+        let url = Url::parse(url).unwrap();
+        let request = UpstreamRequest { method: Method::GET, url: &url, headers: HeaderMap::new(), body: None };
+        let result = client.send(request).await;
+        assert!(
+            matches!(&result, Err(BackendError::Unavailable(text)) if text.contains("may not")),
+            "{url}: {result:?}"
+        );
+    }
+}

@@ -3,11 +3,12 @@
 //! A caller of the API chooses the address our credentials are sent to and answers are read from, so it is checked against
 //! what the operator listed, by the parsed parts of the URL and never by its text. Addresses that mean this machine, its
 //! link or its cloud's metadata service are admitted only where they are listed by name. A host name is judged by its
-//! spelling: what it resolves to is not looked at here.
+//! spelling when a backend is made, and by what it stands for at each connection.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use crate::config::backend::BackendSettings;
+use crate::config::place::{address, canonical, is_local_name, is_meant, is_special, is_this_machine};
 use crate::config::problem::Problem;
 use crate::config::url::HttpUrl;
 use crate::config::vendor::{BackendConfig, VaultAuth};
@@ -71,6 +72,22 @@ impl AllowedEndpoints {
     pub fn check(&self, settings: &BackendSettings) -> Vec<Problem> {
         let refused = |(key, url): (&'static str, &HttpUrl)| Some(Problem::new(key, None, self.refusal(url)?));
         pointed_at(settings).into_iter().filter_map(refused).collect()
+    }
+
+    /// Whether a backend that points to `host` may be connected to at `to`. What `host` stands for is looked up anew for
+    /// each connection, and may have changed since the backend was made.
+    ///
+    /// An address of this machine, its link or its metadata service is admitted for a name only where the list holds that
+    /// address too.
+    #[must_use]
+    pub fn admits(&self, host: &str, to: SocketAddr) -> bool {
+        !self.is_own_address(to) && (is_meant(host, to.ip()) || self.entries.iter().any(|entry| entry.names(to)))
+    }
+
+    fn is_own_address(&self, to: SocketAddr) -> bool {
+        let ip = canonical(to.ip());
+        let is_own = |own: &SocketAddr| own.port() == to.port() && (is_this_machine(ip) || canonical(own.ip()) == ip);
+        self.own.iter().any(is_own)
     }
 
     fn refusal(&self, url: &HttpUrl) -> Option<&'static str> {
@@ -157,6 +174,18 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// Whether the entry is this very address.
+    fn names(&self, to: SocketAddr) -> bool {
+        let (host, port) = match self {
+            Self::Below { url } => (url.host(), Some(url.port())),
+            Self::Host { host, port } => (host.as_str(), *port),
+            Self::Any | Self::Domain { .. } => return false,
+        };
+        address(host) == Some(canonical(to.ip())) && port.is_none_or(|port| port == to.port())
+    }
+}
+
 /// The path of a URL, without a slash at either end.
 fn path(url: &HttpUrl) -> &str {
     let rest = url.base().split_once("://").map_or("", |(_, rest)| rest);
@@ -174,70 +203,6 @@ fn is_same_host(one: &str, other: &str) -> bool {
         (None, None) => one.eq_ignore_ascii_case(other),
         (Some(_), None) | (None, Some(_)) => false,
     }
-}
-
-fn address(host: &str) -> Option<IpAddr> {
-    host.parse().ok().map(canonical)
-}
-
-/// An address in the one form it is compared in: IPv4 wherever an IPv6 address stands for one (mapped, compatible, 6to4,
-/// NAT64).
-fn canonical(ip: IpAddr) -> IpAddr {
-    let IpAddr::V6(v6) = ip else { return ip };
-    let [a, b, c, d, e, f, g, h] = v6.segments();
-    let v4 = |high: u16, low: u16| {
-        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
-    };
-    match (a, b, c, d, e, f) {
-        (0, 0, 0, 0, 0, 0xffff) | (0x64, 0xff9b, 0, 0, 0, 0) => v4(g, h),
-        // `::` and `::1` are themselves
-        (0, 0, 0, 0, 0, 0) if g != 0 || h > 1 => v4(g, h),
-        (0x2002, ..) => v4(b, c),
-        _ => ip,
-    }
-}
-
-fn is_special(host: &str) -> bool {
-    match address(host) {
-        Some(ip) => is_this_machine(ip) || is_link_or_metadata(ip),
-        None => is_local_name(host) || is_metadata_name(host),
-    }
-}
-
-fn is_this_machine(ip: IpAddr) -> bool {
-    ip.is_loopback() || ip.is_unspecified() || matches!(ip, IpAddr::V4(v4) if v4.octets().first() == Some(&0))
-}
-
-fn is_link_or_metadata(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(v4) => {
-            // the metadata services that are not link-local: Alibaba, Azure's wire server, Oracle
-            let known =
-                [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(192, 0, 0, 192)];
-            v4.is_link_local() || v4.is_multicast() || v4.is_broadcast() || known.contains(&v4)
-        }
-        IpAddr::V6(v6) => {
-            // Amazon's, Google's
-            let known =
-                [Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)];
-            v6.is_unicast_link_local() || v6.is_multicast() || known.contains(&v6)
-        }
-    }
-}
-
-fn is_local_name(host: &str) -> bool {
-    let host = host.to_ascii_lowercase();
-    host == "localhost"
-        || host.ends_with(".localhost")
-        || matches!(host.as_str(), "localhost.localdomain" | "ip6-localhost" | "ip6-loopback")
-}
-
-fn is_metadata_name(host: &str) -> bool {
-    let host = host.to_ascii_lowercase();
-    matches!(host.as_str(), "metadata" | "instance-data" | "metadata.goog")
-        || host.starts_with("metadata.") && host.ends_with(".internal")
-        || host.starts_with("instance-data.") && host.ends_with(".internal")
 }
 
 #[cfg(test)]
@@ -388,6 +353,35 @@ mod tests {
             assert_eq!(verdict(&dev, own).as_deref(), Some(OURSELVES), "{own}");
         }
         assert!(verdict(&dev, "https://vault.internal").is_some());
+    }
+
+    #[test]
+    fn x02_what_a_listed_name_stands_for_is_looked_at_for_each_connection() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let list = allowed(&["*", "https://vault.internal:8200", "localhost", "127.0.0.7:9000"], false);
+        for (host, to, is_admitted) in [
+            ("vault.internal", "10.0.0.5:8200", true),
+            ("vault.internal", "127.0.0.1:8200", false),
+            ("vault.internal", "169.254.169.254:80", false),
+            ("vault.internal", "[::ffff:169.254.169.254]:80", false),
+            ("vault.internal", "[fd00:ec2::254]:80", false),
+            ("vault.internal", "0.0.0.0:8200", false),
+            ("localhost", "127.0.0.1:8200", true),
+            ("localhost", "[::1]:8200", true),
+            ("localhost", "169.254.169.254:80", false),
+            // listed by its address, for whatever name stands for it
+            ("vault.internal", "127.0.0.7:9000", true),
+            ("vault.internal", "127.0.0.7:9001", false),
+            // this very process
+            ("localhost", "127.0.0.1:8449", false),
+            ("vault.internal", "127.0.0.1:8440", false),
+            ("127.0.0.1", "127.0.0.1:8449", false),
+        ] {
+            assert_eq!(list.admits(host, at(to)), is_admitted, "{host} {to}");
+        }
+        let own = AllowedEndpoints::compile(&["*".to_owned()], false, vec![at("10.1.2.3:8440")]).unwrap();
+        assert!(!own.admits("vault.internal", at("10.1.2.3:8440")), "our own address on the network");
+        assert!(own.admits("vault.internal", at("10.1.2.3:8200")));
     }
 
     #[test]

@@ -78,6 +78,25 @@ fn remote_names_come_back_unless_another_backend_takes_their_path() {
 }
 
 #[test]
+fn the_rules_ahead_of_one_are_the_earlier_ones_that_can_take_its_paths() {
+    let router = router();
+    let count = |backend, rule| router.ahead_of(id(backend, rule)).len();
+    assert_eq!((count(0, 0), count(0, 1), count(1, 0)), (0, 0, 2), "`apps/x/*` and `apps/shared/**` never meet");
+    assert_eq!((count(0, 9), count(9, 0)), (0, 0));
+    // what serves them does not matter, what they say does
+    let ahead = |from: &str, to: &str, mode| {
+        let backends = [backend("one", &[(from, to, mode)]), backend("two", &[("apps/**", "prod/**", Mode::Sync)])];
+        let router = Router::compile(&backends, &[], false).unwrap();
+        router.ahead_of(id(1, 0)).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = ahead("apps/x/*", "kv/data/x/*", Mode::Proxy);
+    assert_eq!(before, ahead("apps/x/*", "kv/data/x/*", Mode::Sync));
+    assert_ne!(before, ahead("apps/x/*", "kv/data/y/*", Mode::Proxy));
+    assert_ne!(before, ahead("apps/*/x", "kv/data/*/x", Mode::Proxy));
+    assert!(ahead("infra/**", "**", Mode::Proxy).is_empty());
+}
+
+#[test]
 fn a_list_names_every_source_once() {
     let router = router();
     let summary = |text: &str| -> Vec<String> {

@@ -76,6 +76,7 @@ pub(super) async fn status(tenant: &TenantState, view: &BackendView) -> Value {
 
 fn state(error: &BackendError) -> &'static str {
     match error.kind() {
+        _ if error.is_refusal() => "denied",
         ErrorKind::UpstreamUnavailable | ErrorKind::Timeout => "unreachable",
         ErrorKind::UpstreamRejected => "denied",
         _ => "degraded",
@@ -141,6 +142,8 @@ mod tests {
             (BackendError::Unavailable("no connection"), "unreachable"),
             (BackendError::Timeout, "unreachable"),
             (BackendError::Denied, "denied"),
+            (BackendError::REFUSED_LOGIN, "denied"),
+            (BackendError::Login("the stored credential does not exist"), "unreachable"),
             (BackendError::RateLimited(None), "degraded"),
         ] {
             assert_eq!(state(&error), expected);

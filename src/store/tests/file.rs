@@ -160,6 +160,7 @@ async fn e09_nothing_is_written_after_a_commit_that_failed() {
     let disk = Disk { bytes: InMemoryBackend::new(), is_full: is_full.clone() };
     let store = FileStore::over(Path::new("/disk/store.redb"), disk, true).unwrap();
     store.commit(one("kept")).await.unwrap();
+    assert!(store.takes_writes());
     is_full.store(true, Ordering::SeqCst);
     let told = Arc::new(AtomicU32::new(0));
     let mut lost = one("lost");
@@ -169,6 +170,7 @@ async fn e09_nothing_is_written_after_a_commit_that_failed() {
     });
     let refused = store.commit(lost).await.unwrap_err();
     assert!(matches!(&refused, StoreError::Io { path, .. } if path == "/disk/store.redb"), "{refused}");
+    assert!(!store.takes_writes());
     is_full.store(false, Ordering::SeqCst);
     for batch in [one("later"), Batch::default()] {
         assert_eq!(store.commit(batch).await, Err(StoreError::Closed));

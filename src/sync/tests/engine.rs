@@ -7,7 +7,8 @@ use super::fake::Fake;
 use super::rig::{Directory, auditor, path, replica, until};
 use crate::clock::{ManualClock, SystemClock, Timestamp};
 use crate::events::Bus;
-use crate::secret::{BackendId, SecretPath, SyncScope, Tenant};
+use crate::mapping::{BackendRules, RouteSpec, Router, RuleSpec};
+use crate::secret::{BackendId, Mode, SecretPath, SyncScope, Tenant};
 use crate::sync::report::{Health, Report, RunOutcome};
 use crate::sync::{Copies, Engine, Replica};
 use crate::telemetry::Metrics;
@@ -113,6 +114,75 @@ async fn reports_and_wholeness_outlive_the_engine() {
     assert!(copies.is_failing(0, &path("apps/large")), "its reads go through, also after a restart");
     assert_eq!(later.engine.run(&later.tenant, &later.id, &report.id), Some(report));
     later.engine.stop().await;
+}
+
+/// `apps/**`, behind another backend's `apps/db/**` or not.
+fn routed(is_shadowed: bool) -> Router {
+    let backend = |name: &str, from: &str, to: &str, mode| {
+        let rule = RuleSpec { from: from.to_owned(), to: to.to_owned(), ..RuleSpec::default() };
+        let rules = vec![RouteSpec { rule, mode, kv_version: None, writable: true }];
+        BackendRules { backend: name.into(), rules }
+    };
+    let mut backends = vec![backend("vault", "apps/**", "kv/data/**", Mode::Sync)];
+    if is_shadowed {
+        backends.insert(0, backend("other", "apps/db/**", "db/data/**", Mode::Proxy));
+    }
+    Router::compile(&backends, &[], false).ok().unwrap()
+}
+
+/// A replica with what another one kept.
+fn successor(before: &Replica, fake: &Arc<Fake>, is_shadowed: bool, copies: Arc<Copies>) -> Arc<Replica> {
+    let records = before.records.clone();
+    Arc::new(replica(fake.clone(), |replica| {
+        (replica.records, replica.copies) = (records, copies);
+        (replica.router, replica.index) = (Arc::new(routed(is_shadowed)), u32::from(is_shadowed));
+    }))
+}
+
+#[tokio::test]
+async fn w17_what_an_earlier_rule_no_longer_takes_is_not_taken_for_absent() {
+    let fake = Fake::new(Arc::new(ManualClock::at(Timestamp::from_secs(1_000_000))));
+    let first = Arc::new(replica(fake.clone(), |replica| {
+        (replica.router, replica.index) = (Arc::new(routed(true)), 1);
+    }));
+    let bench = Bench::of(fake.clone(), first.clone());
+    fake.put("kv/data/a", "1");
+    fake.put("kv/data/db/x", "1");
+    bench.start();
+    assert_eq!(bench.run(None).await.skipped_count, 1, "the earlier rule has it");
+    assert!(first.copies.whole(0));
+
+    // a configuration that says the same changes nothing
+    bench.engine.keep(vec![successor(&first, &fake, true, first.copies.clone())]);
+    assert!(first.copies.whole(0));
+    let unshadowed = successor(&first, &fake, false, first.copies.clone());
+    bench.engine.keep(vec![unshadowed.clone()]);
+    assert!(!unshadowed.copies.whole(0), "reads of what is not copied go live");
+    until("it is copied", || unshadowed.records.stored(&path("apps/db/x")).is_some()).await;
+    until("all is known again", || unshadowed.copies.whole(0)).await;
+    bench.engine.stop().await;
+}
+
+#[tokio::test]
+async fn w17_a_rule_that_went_while_nobody_looked_is_noticed_too() {
+    for is_shadowed in [true, false] {
+        let fake = Fake::new(Arc::new(ManualClock::at(Timestamp::from_secs(1_000_000))));
+        let first = Arc::new(replica(fake.clone(), |replica| {
+            (replica.router, replica.index) = (Arc::new(routed(true)), 1);
+        }));
+        let bench = Bench::of(fake.clone(), first.clone());
+        fake.put("kv/data/db/x", "1");
+        bench.start();
+        bench.run(None).await;
+        bench.engine.stop().await;
+        fake.set(|switches| switches.lost = true);
+        let later = successor(&first, &fake, is_shadowed, Arc::new(Copies::new(1)));
+        let restarted = Bench::of(fake.clone(), later.clone());
+        restarted.start();
+        assert_eq!(restarted.run(None).await.outcome, RunOutcome::Failed);
+        assert_eq!(later.copies.whole(0), is_shadowed);
+        restarted.engine.stop().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

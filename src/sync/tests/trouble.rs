@@ -1,12 +1,15 @@
 //! What a run does when the backend, the network or the configuration does not do its part.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
 use super::rig::{Rig, path, replica, until};
+use crate::clock::Clock as _;
+use crate::sync::board::Turn;
 use crate::sync::desk::Verdict;
-use crate::sync::report::RunOutcome;
+use crate::sync::report::{Health, RunOutcome};
 use crate::sync::run::Scope;
 
 async fn copied(names: &[&str]) -> Rig {
@@ -80,6 +83,24 @@ async fn a_backend_that_denies_us_is_told_from_one_that_has_nothing() {
     rig.fake.set(|switches| switches.denied = false);
     assert_eq!(rig.sync().await.outcome, RunOutcome::Completed);
     assert_eq!(rig.verdict, Verdict::Fine);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_denied_us_and_then_went_away_is_unreachable_until_it_is_back() {
+    let rig = copied(&["a"]).await;
+    let state = || rig.board.status(&rig.replica, rig.clock.now()).state;
+    rig.replica.copies.denied(rig.clock.now());
+    assert_eq!(state(), Health::Denied);
+    assert_eq!((rig.board.lost(), rig.board.lost()), (None, None));
+    assert_eq!(state(), Health::Denied, "not for a short time");
+    tokio::time::advance(Duration::from_secs(31)).await;
+    assert_eq!(rig.board.lost(), Some(Turn::Unreachable));
+    assert_eq!(state(), Health::Unreachable);
+    assert!(rig.replica.copies.denied_since().is_some(), "the grace goes on: nobody let us in again");
+    assert_eq!(rig.board.reached(), Some(Turn::Recovered));
+    assert_eq!(state(), Health::Denied, "it is back, and nothing shows that it lets us in");
+    rig.replica.copies.not_denied();
+    assert_eq!(state(), Health::Healthy);
 }
 
 #[tokio::test]

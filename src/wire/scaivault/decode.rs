@@ -39,7 +39,7 @@ pub(super) fn decode<'r>(request: &WireRequest<'r>, facts: &ListenerFacts) -> Re
     }
     let (decoded, shape) = match names.as_slice() {
         ["v1", "secrets", path @ ..] => secret(method, path, request, &mut query, facts)?,
-        rest => (own(method, rest, request.body, &mut query)?, Shape::Other),
+        rest => (own(method, rest, (request.headers, request.body), &mut query)?, Shape::Other),
     };
     if !query.is_empty() {
         return Err(Fault::malformed("unsupported query parameter"));
@@ -56,7 +56,12 @@ fn method<'m>(method: &'m str, names: &[&str]) -> &'m str {
 }
 
 /// Everything that is not about secrets.
-fn own(method: &str, names: &[&str], body: &[u8], query: &mut Query<'_>) -> Result<Request, Fault> {
+fn own(
+    method: &str,
+    names: &[&str],
+    (headers, body): (&HeaderMap, &[u8]),
+    query: &mut Query<'_>,
+) -> Result<Request, Fault> {
     let request = match (method, names) {
         ("GET", ["v1", "health"]) => return Ok(Request::System(SystemRequest::Health)),
         ("GET", ["v1", "openapi.json"]) => return Ok(Request::System(SystemRequest::OpenApi)),
@@ -67,7 +72,7 @@ fn own(method: &str, names: &[&str], body: &[u8], query: &mut Query<'_>) -> Resu
             AdminRequest::Revocation { principal: principal.join("/"), revoked: method == "PUT" }
         }
         ("GET", ["v1", "federation", "explain"]) => explain(query)?,
-        ("GET", ["v1", "events"]) => AdminRequest::Events,
+        ("GET", ["v1", "events"]) => AdminRequest::Events { after: last_event(headers)? },
         ("POST", ["v1", "seal", "rotate"]) => federation::rotate(body)?,
         (_, ["v1", "federation", rest @ ..]) => {
             federation::decode(method, rest, body)?.ok_or_else(|| no_such_call(names))?
@@ -75,6 +80,22 @@ fn own(method: &str, names: &[&str], body: &[u8], query: &mut Query<'_>) -> Resu
         _ => return Err(no_such_call(names)),
     };
     Ok(Request::Admin(request))
+}
+
+/// The event a client saw last, as a browser's event source sends it when it comes back.
+fn last_event(headers: &HeaderMap) -> Result<Option<String>, Fault> {
+    const NOT_AN_ID: Fault = Fault::malformed("Last-Event-ID is not the id of an event");
+    let mut sent = headers.get_all("last-event-id").iter();
+    let (Some(first), None) = (sent.next(), sent.next()) else {
+        return if headers.contains_key("last-event-id") { Err(NOT_AN_ID) } else { Ok(None) };
+    };
+    let text = first.to_str().map_err(|_| NOT_AN_ID)?;
+    let is_id = text.len() == 26 && text.parse::<ulid::Ulid>().is_ok_and(|id| id.to_string() == text);
+    match text {
+        "" => Ok(None),
+        id if is_id => Ok(Some(id.to_owned())),
+        _ => Err(NOT_AN_ID),
+    }
 }
 
 /// A path that is not ours, or one of ours asked with another method.

@@ -102,7 +102,7 @@ fn the_rest_of_administration_is_decoded() {
     let rotate = "/v1/seal/rotate";
     assert!(matches!(admin("POST", rotate, r#"{"key":"root"}"#), AdminRequest::RotateSeal { root: true }));
     assert!(matches!(admin("POST", rotate, r#"{"key":"tenant"}"#), AdminRequest::RotateSeal { root: false }));
-    assert!(matches!(admin("GET", "/v1/events", ""), AdminRequest::Events));
+    assert!(matches!(admin("GET", "/v1/events", ""), AdminRequest::Events { after: None }));
     assert!(matches!(
         admin("PUT", "/v1/principals/a/b/revocation", "{}"),
         AdminRequest::Revocation { revoked: true, .. }

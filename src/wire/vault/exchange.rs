@@ -214,6 +214,10 @@ mod tests {
             (r#"{"data":{"data":null,"metadata":{"version":1}},"request_id":"x"}"#, true),
             (r#"{"errors":["no handler for route \"x/\". route entry not found."]}"#, false),
             (r#"{"errors":["namespace not found"]}"#, false),
+            // engines that list nothing, as OpenBao 2.7 words them for `database/creds/`, `pki/`, `pki/cert/`
+            (r#"{"errors":["1 error occurred:\n\t* unsupported path\n\n"]}"#, false),
+            (r#"{"errors":["unsupported path"]}"#, false),
+            (r#"{"errors":["1 error occurred:\n\t* unsupported operation\n\n"]}"#, false),
             (r#"{"errors":[],"warnings":["Invalid path for a versioned K/V secrets engine"]}"#, false),
             ("<html>404</html>", false),
             ("", false),

@@ -174,7 +174,7 @@ impl Account {
     async fn look_up(&self, token: HeaderValue) -> Result<Fresh, BackendError> {
         let answer = self.send_look_up(&token).await?;
         if !answer.status.is_success() {
-            return Err(refused(answer.status));
+            return Err(refused(&answer));
         }
         let found: Option<Told<LookedUp>> = serde_json::from_slice(&answer.body).ok();
         let found = found.and_then(|found| found.data);
@@ -199,7 +199,7 @@ impl Account {
         let request = UpstreamRequest { method: Method::POST, url, headers, body: Some(Bytes::from(body)) };
         let answer = self.http.send(request).await?;
         if !answer.status.is_success() {
-            return Err(refused(answer.status));
+            return Err(refused(&answer));
         }
         let auth = serde_json::from_slice::<Answered<'_>>(&answer.body).ok().and_then(|answered| answered.auth);
         let auth: Option<Auth> = auth.and_then(|auth| serde_json::from_str(auth.get()).ok());
@@ -214,11 +214,11 @@ async fn within<T>(work: impl Future<Output = Result<T, BackendError>>) -> Resul
     tokio::time::timeout(LOGIN_TIMEOUT, work).await.unwrap_or(Err(BackendError::Timeout))
 }
 
-fn refused(status: StatusCode) -> BackendError {
-    if status.is_server_error() {
-        BackendError::Failing(status.as_u16())
-    } else {
-        BackendError::Login("the backend refused our credential")
+fn refused(answer: &Answer) -> BackendError {
+    match answer.status {
+        StatusCode::TOO_MANY_REQUESTS => BackendError::RateLimited(answer.retry_after().or(Some(1))),
+        status if status.is_server_error() => BackendError::Failing(status.as_u16()),
+        _ => BackendError::REFUSED_LOGIN,
     }
 }
 

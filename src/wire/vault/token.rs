@@ -48,6 +48,8 @@ struct Turn {
     validated: Option<Instant>,
     not_before: Option<Instant>,
     backoff: Option<Duration>,
+    /// The last login failed because the server refused our credential.
+    is_refused: bool,
 }
 
 impl Session {
@@ -145,7 +147,9 @@ impl Session {
         }
         let now = Instant::now();
         if turn.not_before.is_some_and(|at| now < at) {
-            return Err(BackendError::Login("the last login failed; the next one waits"));
+            // who waits is told what is in the way: a server that refuses us is not one that is gone
+            let waits = BackendError::Login("the last login failed; the next one waits");
+            return Err(if turn.is_refused { BackendError::REFUSED_LOGIN } else { waits });
         }
         match self.account.log_in().await {
             Ok(fresh) => {
@@ -159,6 +163,7 @@ impl Session {
                 let wait = turn.backoff.map_or(BACKOFF_FIRST, |last| (last * 2).min(BACKOFF_LONGEST));
                 turn.backoff = Some(wait);
                 turn.not_before = Some(Instant::now() + jitter(wait));
+                turn.is_refused = error.is_refusal();
                 // a token that only could not be renewed goes on until it ends
                 let gone = |login: &Login| revoked || Instant::now() >= login.ends_at;
                 if self.login.load().as_deref().is_none_or(gone) {
@@ -213,7 +218,15 @@ fn jitter(around: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::backend::{HttpClient, HttpSettings, client_config};
+    use crate::secret::SecretValue;
+    use crate::wire::vault::login::{AuthMethod, CredentialSource};
 
     fn login(ttl: Duration) -> Login {
         Login::new(1, Fresh { token: HeaderValue::from_static("made-up"), ttl, renewable: true })
@@ -226,6 +239,49 @@ mod tests {
         assert_eq!(hour.ends_at - now, Duration::from_secs(3600));
         let early = hour.renew_at - now;
         assert!(early <= Duration::from_secs(2400) && early >= Duration::from_secs(2160), "{early:?}");
+    }
+
+    /// A session at a server that answers every login so; `None` hangs up.
+    async fn session(answer: Option<&'static str>) -> (Arc<Session>, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = url::Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let logins = Arc::new(AtomicUsize::new(0));
+        let counted = logins.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::SeqCst);
+                let _heard = stream.read(&mut [0; 4096]).await;
+                if let Some(status) = answer {
+                    let text = format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}");
+                    let _told = stream.write_all(text.as_bytes()).await;
+                }
+            }
+        });
+        let tls = client_config(None, None, false).unwrap();
+        let http = HttpClient::new(HttpSettings { tls, connect_timeout: Duration::from_secs(5) }).unwrap();
+        let source: CredentialSource = Arc::new(|| Ok(SecretValue::copy_of(br#"{"token":"made-up"}"#)));
+        let account = Account::new(http, endpoint, None, AuthMethod::Token(source));
+        (Arc::new(Session::new(account)), logins)
+    }
+
+    #[tokio::test]
+    async fn who_waits_after_a_refused_login_is_told_of_the_refusal() {
+        for (answer, is_refusal) in [
+            (Some("403 Forbidden"), true),
+            (Some("400 Bad Request"), true),
+            (Some("429 Too Many Requests"), false),
+            (Some("503 Service Unavailable"), false),
+            (None, false),
+        ] {
+            let (session, logins) = session(answer).await;
+            let first = session.signed().await.map(drop).unwrap_err();
+            let asked = logins.load(Ordering::SeqCst);
+            let second = session.signed().await.map(drop).unwrap_err();
+            let third = session.signed().await.map(drop).unwrap_err();
+            let refusals = [first, second, third].map(|error| error.is_refusal());
+            assert_eq!(refusals, [is_refusal; 3], "{answer:?}");
+            assert_eq!(logins.load(Ordering::SeqCst), asked, "the server is left alone meanwhile: {answer:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::{Run, builder, file_of, holds, read, restart, stop, write};
-use crate::harness::{ADMIN, Proxy};
+use crate::harness::{ADMIN, Proxy, try_request};
 
 /// Files may grow by so much, in blocks of 512 bytes.
 const ROOM: u64 = 32_768;
@@ -45,7 +45,13 @@ fn e09_a_full_disk_refuses_writes_and_loses_nothing() {
     });
     let refused = refused.unwrap_or_else(|| panic!("{ROOM} blocks hold {} writes", kept.len()));
     assert!(!kept.is_empty(), "nothing was kept");
-    // the store has closed itself: nothing is written on top of what failed
+    // the store has closed itself: nothing is written on top of what failed, and whoever watches is told
+    let page = |path: &str| try_request(&proxy.address("admin"), "GET", path, &[], b"").unwrap();
+    let ready = page("/readyz");
+    assert_eq!(ready.status, 503);
+    assert!(ready.text().contains("the store takes no writes"), "{}", ready.text());
+    assert_eq!(page("/livez").status, 200);
+    assert!(page("/metrics").text().lines().any(|line| line == "scaivault_store_writable 0"));
     assert_eq!(put(&proxy, "later"), 503);
     assert_eq!(put(&proxy, &format!("n{refused}")), 503);
     // what the database has at hand is still read; what it would have to fetch may not be
@@ -54,6 +60,7 @@ fn e09_a_full_disk_refuses_writes_and_loses_nothing() {
         assert!(matches!(status, 200 | 503), "{name}: {status}");
     }
     assert!(!run.said().contains("panicked"), "{}", run.said());
+    assert_eq!(run.said().matches("the store is closed for writing").count(), 1, "{}", run.said());
     drop(run);
 
     proxy.start_again();
