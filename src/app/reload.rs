@@ -182,6 +182,7 @@ fn named(config: &Config) -> Vec<PathBuf> {
         files.extend(tenant.policies.iter().cloned());
         files.extend(tenant.webhooks.iter().filter_map(|hook| hook.ca_path.clone()));
         files.extend(tenant.identity.tokens.iter().map(|token| token.file.clone()));
+        files.extend(tenant.identity.access_keys.iter().map(|key| key.file.clone()));
         files.extend(tenant.identity.approles.iter().flat_map(|role| role.secret_id_files.iter().cloned()));
         for jwt in &tenant.identity.jwt {
             if let JwtKeys::File(path) = &jwt.keys {

@@ -32,8 +32,8 @@ impl Config {
         found.when(self.admin.ui.is_some(), "admin.ui", None);
         for listener in &self.listeners {
             let is_built = match listener.wire {
-                WireKind::Scaivault | WireKind::Vault => true,
-                WireKind::Aws | WireKind::Azure | WireKind::Gcp => false,
+                WireKind::Scaivault | WireKind::Vault | WireKind::Aws => true,
+                WireKind::Azure | WireKind::Gcp => false,
             };
             found.when(!is_built, format!("{}.wire", listener.key), listener.line);
         }
@@ -56,7 +56,6 @@ impl Found {
 }
 
 fn of_tenant(tenant: &TenantConfig, found: &mut Found) {
-    found.when(!tenant.identity.access_keys.is_empty(), tenant.key_of("identity.access_keys"), None);
     for backend in &tenant.backends {
         of_backend(backend, found);
     }
@@ -67,14 +66,18 @@ fn of_backend(backend: &BackendSettings, found: &mut Found) {
     match &backend.config {
         BackendConfig::HashicorpVault(config) => {
             let is_built = match config.auth {
-                VaultAuth::Approle { .. } | VaultAuth::Token { .. } | VaultAuth::Kubernetes { .. } => true,
-                VaultAuth::Aws { .. } | VaultAuth::Gcp { .. } => false,
+                VaultAuth::Approle { .. }
+                | VaultAuth::Token { .. }
+                | VaultAuth::Kubernetes { .. }
+                | VaultAuth::Aws { .. } => true,
+                VaultAuth::Gcp { .. } => false,
             };
             found.when(!is_built, format!("{key}.config.auth_method"), line);
         }
-        BackendConfig::AwsSecretsManager(_)
-        | BackendConfig::AzureKeyVault(_)
-        | BackendConfig::GoogleSecretManager(_) => found.when(true, format!("{key}.type"), line),
+        BackendConfig::AwsSecretsManager(_) => {}
+        BackendConfig::AzureKeyVault(_) | BackendConfig::GoogleSecretManager(_) => {
+            found.when(true, format!("{key}.type"), line);
+        }
     }
     found.when(backend.config.upstream().proxy_url.is_some(), format!("{key}.config.proxy_url"), line);
     for rule in &backend.path_mapping {
@@ -98,19 +101,30 @@ mod tests {
     }
 
     #[test]
-    fn of_the_shipped_files_exactly_this_is_not_built() {
-        let shipped = |name: &str| load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name)).unwrap();
-        assert_eq!(keys(&shipped("sidecar.yaml")), ["listeners[1].wire", "backends[1].type"]);
-        assert_eq!(
-            keys(&shipped("gateway.yaml")),
-            ["listeners[2].wire", "tenants.search.identity.access_keys", "tenants.search.backends[0].type",]
-        );
+    fn all_of_the_shipped_files_is_built() {
+        for name in ["sidecar.yaml", "gateway.yaml"] {
+            let shipped = load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name)).unwrap();
+            assert_eq!(keys(&shipped), Vec::<String>::new(), "{name}");
+        }
     }
 
     #[test]
     fn a_proxied_vault_is_built() {
         let text = backend("path_mapping: [{from: 'a/**', to: 'secret/data/**', mode: proxy, kv_version: 2}]");
         assert_eq!(keys(&accepted(&text)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn aws_is_built_in_both_roles() {
+        let backends = "secrets: {infra/x: {file: x}}\n\
+                        identity: {access_keys: [{principal: p, file: k}]}\n\
+                        backends: [{name: a, type: aws-secrets-manager, \
+                        config: {region: eu-west-1, credentials_path: infra/x}, \
+                        path_mapping: [{from: 'a/**', to: 'a/**'}]}]";
+        let listener = "- {wire: aws, account: '123456789012', region: eu-west-1}";
+        assert_eq!(keys(&accepted(&listening(listener, backends))), Vec::<String>::new());
+        let vault = vault("endpoint: 'https://v', auth_method: aws, role: r, region: eu-west-1");
+        assert_eq!(keys(&accepted(&vault)), Vec::<String>::new());
     }
 
     #[test]
@@ -128,7 +142,6 @@ mod tests {
             (with("admin: {ui: {}}"), "admin.ui"),
             (listening("- {wire: gcp, h2c: true, projects: {p: 1}}", ""), "listeners[0].wire"),
             (listening("- {wire: azure, tls: {certificate: c, key: k}}", ""), "listeners[0].wire"),
-            (vault("endpoint: 'https://v', auth_method: aws, role: r"), "backends[0].config.auth_method"),
             (vault("endpoint: 'https://v', auth_method: gcp, role: r"), "backends[0].config.auth_method"),
             (
                 vault("endpoint: 'https://v', auth_method: kubernetes, role: r, proxy_url: 'http://p:1'"),

@@ -4,17 +4,21 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
+use super::access_key::{is_key_id, secret_of};
 use super::certificate::canonical_san;
 use super::credential::{MAX_TOKEN_BYTES, check_text};
 use super::digest::{Digest, Place};
-use super::directory::{Directory, Entry, Named, Role};
+use super::directory::{Directory, Entry, Named, Role, SigningKey};
 use super::jwt::{self, IssuerRule, Issuers, JwksSource, KeyRing, KeySet};
-use super::settings::{Approle, CertRule, JwksLocation, JwtIssuer, StaticToken, TenantIdentity};
+use super::settings::{Approle, CertRule, JwksLocation, JwtIssuer, StaticAccessKey, StaticToken, TenantIdentity};
 use super::{Method, Principal, Sessions, parse_namespace};
 use crate::clock::Clock;
 use crate::secret::{Folder, Tenant};
 
 const MIN_SECRET_BYTES: usize = 16;
+const MAX_SECRET_KEY_BYTES: usize = 128;
 
 /// Something wrong with a tenant's identity settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +54,11 @@ impl Directory {
         for (ring, keys) in compiler.key_files {
             ring.install(keys, sessions.now());
         }
+        let pairs = compiler.access_keys.values().map(|found| found.key.anchor);
         Ok(Self {
-            anchors: compiler.tokens.keys().map(Digest::short).collect(),
+            anchors: compiler.tokens.keys().map(Digest::short).chain(pairs).collect(),
+            access_keys: compiler.access_keys.into_iter().map(|(id, found)| (id, found.key)).collect(),
+            no_secret: secret_of(&sessions, ""),
             tokens: compiler.tokens.into_iter().map(|(digest, found)| (digest, found.principal)).collect(),
             tenants: compiler.tenants,
             certificates: compiler.certificates,
@@ -71,6 +78,7 @@ struct Compiler {
     sessions: Arc<Sessions>,
     tenants: HashMap<Tenant, Entry>,
     tokens: HashMap<Digest, FoundToken>,
+    access_keys: HashMap<[u8; 16], FoundKey>,
     certificates: HashMap<String, Named>,
     namespaces: HashMap<String, Tenant>,
     rules: HashMap<String, Vec<IssuerRule>>,
@@ -83,12 +91,18 @@ struct FoundToken {
     key: String,
 }
 
+struct FoundKey {
+    key: SigningKey,
+    place: String,
+}
+
 impl Compiler {
     fn new(sessions: Arc<Sessions>) -> Self {
         Self {
             sessions,
             tenants: HashMap::new(),
             tokens: HashMap::new(),
+            access_keys: HashMap::new(),
             certificates: HashMap::new(),
             namespaces: HashMap::new(),
             rules: HashMap::new(),
@@ -120,6 +134,9 @@ impl Compiler {
         });
         for token in &settings.tokens {
             self.token(&tenant, token);
+        }
+        for key in &settings.access_keys {
+            self.access_key(&tenant, key);
         }
         let mut roles = HashMap::new();
         for (index, role) in settings.approles.iter().enumerate() {
@@ -170,6 +187,31 @@ impl Compiler {
             return self.problem(tenant, &file, &message);
         }
         self.tokens.insert(digest, FoundToken { principal, key: found.key.clone() });
+    }
+
+    fn access_key(&mut self, tenant: &Tenant, found: &StaticAccessKey) {
+        let subject = self.principal(tenant, &found.key, Method::Aws, &found.principal, &found.groups, &found.folders);
+        let file = format!("{}.file", found.key);
+        let has_id = is_key_id(&found.id);
+        if !has_id {
+            self.problem(tenant, &file, "`access_key_id` must be 16 to 128 ASCII letters and digits");
+        }
+        let has_secret =
+            found.secret.len() >= MIN_SECRET_BYTES && check_text(&found.secret, MAX_SECRET_KEY_BYTES).is_ok();
+        if !has_secret {
+            self.problem(tenant, &file, "`secret_access_key` must be 16 to 128 bytes of visible ASCII");
+        }
+        let Some(principal) = subject.filter(|_| has_id && has_secret) else { return };
+        let id = self.sessions.digest(Place::AccessKey, &found.id).short();
+        if let Some(other) = self.access_keys.get(&id) {
+            let owner = other.key.principal.tenant();
+            let message = format!("has the same access key id as `{}` of tenant `{owner}`", other.place);
+            return self.problem(tenant, &file, &message);
+        }
+        let pair = Zeroizing::new(format!("{}/{}", found.id, found.secret.as_str()));
+        let anchor = self.sessions.digest(Place::AccessPair, &pair).short();
+        let key = SigningKey { principal, secret: found.secret.clone(), anchor };
+        self.access_keys.insert(id, FoundKey { key, place: found.key.clone() });
     }
 
     fn approle(

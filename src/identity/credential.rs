@@ -86,7 +86,7 @@ pub struct Caller {
     pub token: Option<TokenHandle>,
     /// Which kind of credential decided.
     pub via: CallerVia,
-    /// When the credential ends, for a JWT.
+    /// When the credential ends, for a JWT and for a presigned request.
     pub not_after: Option<Timestamp>,
     /// What tells this signed request from every other; a second one of it is a replay.
     pub signature: Option<[u8; 32]>,

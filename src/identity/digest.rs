@@ -25,6 +25,14 @@ pub(super) enum Place {
     SecretId = 3,
     Certificate = 4,
     Workload = 5,
+    /// The id of an access key, configured or derived.
+    AccessKey = 6,
+    /// A configured access key, id and secret together.
+    AccessPair = 7,
+    /// What the id of a token's access key is made of.
+    DerivedId = 8,
+    /// What the secret of a token's access key is made of.
+    DerivedSecret = 9,
 }
 
 /// HMAC-SHA-256 of a text under the process key.
@@ -61,16 +69,21 @@ impl Digester {
     }
 
     pub(super) fn digest(&self, place: Place, text: &str) -> Digest {
+        Digest(*self.derive(place, text))
+    }
+
+    /// The bytes of a digest, for secrets that follow from one: only this process can make them.
+    pub(super) fn derive(&self, place: Place, text: &str) -> Zeroizing<[u8; 32]> {
         let mut context = hmac::Context::with_key(&self.key);
         context.update(&[place as u8]);
         context.update(text.as_bytes());
         let tag = context.sign();
         let bytes: &[u8] = tag.as_ref();
-        let mut digest = [0; 32];
-        for (to, from) in digest.iter_mut().zip(bytes) {
+        let mut derived = Zeroizing::new([0_u8; 32]);
+        for (to, from) in derived.iter_mut().zip(bytes) {
             *to = *from;
         }
-        Digest(digest)
+        derived
     }
 
     /// A new token: `svp.` and 256 random bits.

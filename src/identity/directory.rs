@@ -8,6 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use super::credential::{MAX_JWT_BYTES, MAX_TOKEN_BYTES, check_text};
 use super::digest::{Digest, Place};
 use super::jwt::{self, Issuers, JwksSource, KeyRing, Verdict};
@@ -27,7 +29,12 @@ const MAX_FETCHES: usize = 4;
 pub struct Directory {
     pub(super) tenants: HashMap<Tenant, Entry>,
     pub(super) tokens: HashMap<Digest, Arc<Principal>>,
-    /// Short digests of the keys of `tokens`: tokens descending from a configured one live while it is configured.
+    /// Access keys by the short digest of their ids.
+    pub(super) access_keys: HashMap<[u8; 16], SigningKey>,
+    /// What a signature is verified with whose access key id nobody has, so that it takes as long.
+    pub(super) no_secret: Zeroizing<String>,
+    /// Short digests of the keys of `tokens`, and of the pairs of `access_keys`: tokens descending from a configured
+    /// credential live while it is configured.
     pub(super) anchors: HashSet<[u8; 16]>,
     pub(super) certificates: HashMap<String, Named>,
     pub(super) namespaces: HashMap<String, Tenant>,
@@ -54,6 +61,14 @@ pub(super) struct Entry {
 pub(super) struct Named {
     pub(super) principal: Arc<Principal>,
     pub(super) credential: [u8; 16],
+}
+
+/// A configured access key.
+pub(super) struct SigningKey {
+    pub(super) principal: Arc<Principal>,
+    pub(super) secret: Zeroizing<String>,
+    /// Its id and secret together, digested: another secret under the same id is another key.
+    pub(super) anchor: [u8; 16],
 }
 
 /// An AppRole.
@@ -121,7 +136,8 @@ impl Directory {
         let workload = entry.and_then(|entry| entry.workload.as_ref()).map(|named| &named.principal);
         let roles = entry.into_iter().flat_map(|entry| entry.roles.values()).map(|role| &role.principal);
         let certificates = self.certificates.values().map(|named| &named.principal);
-        let all = self.tokens.values().chain(workload).chain(roles).chain(certificates);
+        let access_keys = self.access_keys.values().map(|key| &key.principal);
+        let all = self.tokens.values().chain(workload).chain(roles).chain(certificates).chain(access_keys);
         let is_meant = |principal: &&Arc<Principal>| principal.tenant() == tenant && principal.id() == id;
         let mut found: Vec<Arc<Principal>> = all.filter(is_meant).map(Arc::clone).collect();
         found.sort_by(|one, other| content(one).cmp(&content(other)));
@@ -193,7 +209,7 @@ impl Directory {
             Credential::None => Step::Done(self.by_certificate(certificate)),
             Credential::Token(token) => Step::Done(self.by_token(token)),
             Credential::Bearer(text) => self.by_bearer(text),
-            Credential::Signed(_) => Step::Done(Err(IdentityError::Unknown)),
+            Credential::Signed(request) => Step::Done(self.by_signature(request)),
         }
     }
 
@@ -248,7 +264,7 @@ impl Directory {
     }
 
     /// A live run-time token whose tenant and, if it descends from one, configured token still exist.
-    fn session(&self, digest: &Digest, now: Moment) -> Option<Arc<Session>> {
+    pub(super) fn session(&self, digest: &Digest, now: Moment) -> Option<Arc<Session>> {
         let session = self.sessions.find(digest, now)?;
         let stands = self.tenants.contains_key(session.principal().tenant())
             && session.anchor().is_none_or(|anchor| self.anchors.contains(anchor));
@@ -269,7 +285,7 @@ impl Directory {
         self.admit(named.caller(CallerVia::Certificate))
     }
 
-    fn admit(&self, caller: Caller) -> Result<Caller, IdentityError> {
+    pub(super) fn admit(&self, caller: Caller) -> Result<Caller, IdentityError> {
         self.check_revoked(&caller.principal).map(|()| caller)
     }
 }

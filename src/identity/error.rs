@@ -7,6 +7,21 @@ use thiserror::Error;
 
 use crate::error::ErrorKind;
 
+/// What a client is told whose request bears no signature.
+pub const SIGNATURE_MISSING: &str = "Missing Authentication Token";
+
+/// What a client is told whose signature lacks a part, has one twice, or has one that cannot be read.
+pub const SIGNATURE_INCOMPLETE: &str =
+    "The signature of the request is incomplete or malformed, or does not cover every header that it must cover.";
+
+/// What a client is told whose signature is readable and not the one this request has to bear.
+pub const SIGNATURE_MISMATCH: &str = "The request signature we calculated does not match the signature you provided. \
+     Check your AWS Secret Access Key and signing method. Consult the service documentation for details.";
+
+/// What a client is told whose signature was made too long ago, or is dated in the future.
+pub const SIGNATURE_EXPIRED: &str =
+    "Signature expired: the time of the request is not within 5 minutes of ours, or the presigned request has ended.";
+
 /// Why an authentication, a login or a call about tokens failed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum IdentityError {
@@ -34,6 +49,9 @@ pub enum IdentityError {
     /// A JWT that does not prove what it claims.
     #[error("the JWT is refused: {0}")]
     Jwt(#[from] JwtFault),
+    /// A signed request whose signature counts for nothing, whoever made it.
+    #[error("the signature is refused: {0}")]
+    Signature(#[from] SignatureFault),
     /// No key of the issuer is known and none could be fetched.
     #[error("the keys of issuer `{0}` are not available")]
     KeysUnavailable(Box<str>),
@@ -98,6 +116,7 @@ impl IdentityError {
             | Self::AmbiguousCertificate
             | Self::Approle
             | Self::Jwt(_)
+            | Self::Signature(_)
             | Self::NoWorkload(_)
             | Self::UnknownTenant(_) => ErrorKind::Unauthenticated,
             Self::Malformed(_) | Self::NotRenewable | Self::TooDeep | Self::Invalid { .. } => ErrorKind::Malformed,
@@ -108,6 +127,46 @@ impl IdentityError {
             Self::TokenNotFound => ErrorKind::NotFound,
             Self::RevokedByConfiguration => ErrorKind::Conflict,
             Self::Internal(_) => ErrorKind::Internal,
+        }
+    }
+
+    /// What a client may be told beyond the kind: one of [`SIGNATURE_MISSING`], [`SIGNATURE_INCOMPLETE`],
+    /// [`SIGNATURE_MISMATCH`] and [`SIGNATURE_EXPIRED`], or nothing. An unknown, ended or revoked credential has nothing.
+    #[must_use]
+    pub const fn detail(&self) -> Option<&'static str> {
+        match self {
+            Self::Signature(fault) => Some(fault.detail()),
+            _ => None,
+        }
+    }
+}
+
+/// What is wrong with the signature of a request. Never holds a part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum SignatureFault {
+    /// Neither the `Authorization` header nor the query holds one.
+    #[error("there is none")]
+    Missing,
+    /// A part is absent, malformed or given twice, or a header that must be signed is not.
+    #[error("it is incomplete: {0}")]
+    Incomplete(&'static str),
+    /// It is not what the key would have made of this request, or not for this region, service or day.
+    #[error("it does not match: {0}")]
+    Mismatch(&'static str),
+    /// It is too old, or dated in the future.
+    #[error("it is not of this time: {0}")]
+    Expired(&'static str),
+}
+
+impl SignatureFault {
+    /// The text for the client.
+    #[must_use]
+    pub const fn detail(self) -> &'static str {
+        match self {
+            Self::Missing => SIGNATURE_MISSING,
+            Self::Incomplete(_) => SIGNATURE_INCOMPLETE,
+            Self::Mismatch(_) => SIGNATURE_MISMATCH,
+            Self::Expired(_) => SIGNATURE_EXPIRED,
         }
     }
 }

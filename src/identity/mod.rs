@@ -1,9 +1,9 @@
 //! Who is calling: from what a client presents to a [`Principal`].
 //!
-//! Promises: a credential is compared only after keyed hashing; an unknown, expired, revoked or ambiguous one is
-//! refused and never falls back to another kind; the credential alone decides the tenant; no credential reaches a log,
-//! an error or a `Debug` output. [`Directory`] is an immutable snapshot of the configuration; what is issued at run
-//! time (tokens, revocations, issuers' keys) lives in [`Sessions`] and survives a reload.
+//! Promises: a credential is compared only after keyed hashing, a signature in constant time; an unknown, expired,
+//! revoked or ambiguous one is refused and never falls back to another kind; the credential alone decides the tenant; no
+//! credential reaches a log, an error or a `Debug` output. [`Directory`] is an immutable snapshot of the configuration;
+//! what is issued at run time (tokens, revocations, issuers' keys) lives in [`Sessions`] and survives a reload.
 //!
 //! Knows no wire, no policy and no HTTP: issuers' keys come through [`JwksSource`], which the composition root
 //! provides.
@@ -24,6 +24,7 @@ mod revocation;
 mod session;
 mod sessions;
 mod settings;
+mod sigv4;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -33,12 +34,17 @@ pub use certificate::{CertificateError, PeerCertificate};
 pub use compile::Problem;
 pub use credential::{Caller, CallerVia, Credential, SignedRequest};
 pub use directory::Directory;
-pub use error::{IdentityError, JwksError, JwtFault};
+pub use error::{
+    IdentityError, JwksError, JwtFault, SIGNATURE_EXPIRED, SIGNATURE_INCOMPLETE, SIGNATURE_MISMATCH, SIGNATURE_MISSING,
+    SignatureFault,
+};
 pub use jwt::{JwksSource, discovery_url, jwks_uri};
 pub use login::Login;
 pub use namespace::parse_namespace;
 pub use principal::{Method, Principal};
 pub use session::{Issued, TokenHandle, TokenInfo};
 pub use sessions::Sessions;
-pub use settings::{Approle, CertRule, JwksLocation, JwtIssuer, StaticToken, TenantIdentity, WorkloadSettings};
+pub use settings::{
+    Approle, CertRule, JwksLocation, JwtIssuer, StaticAccessKey, StaticToken, TenantIdentity, WorkloadSettings,
+};
 pub use tokens::{ChildSpec, IssueSpec};

@@ -85,6 +85,10 @@ impl Sessions {
         self.digester.digest(place, text)
     }
 
+    pub(super) fn derive(&self, place: Place, text: &str) -> Zeroizing<[u8; 32]> {
+        self.digester.derive(place, text)
+    }
+
     /// A token value and accessor that are kept nowhere.
     pub(super) fn unkept(&self) -> Result<(Zeroizing<String>, Box<str>), IdentityError> {
         Ok((self.digester.token()?, self.digester.accessor()?))

@@ -30,6 +30,8 @@ pub struct TenantIdentity {
     pub tokens: Vec<StaticToken>,
     /// AppRoles.
     pub approles: Vec<Approle>,
+    /// Access keys that clients sign with.
+    pub access_keys: Vec<StaticAccessKey>,
     /// Issuers whose JWTs are accepted, first match wins.
     pub jwt: Vec<JwtIssuer>,
     /// Client certificates.
@@ -49,6 +51,7 @@ impl TenantIdentity {
             workload: None,
             tokens: Vec::new(),
             approles: Vec::new(),
+            access_keys: Vec::new(),
             jwt: Vec::new(),
             certificates: Vec::new(),
         }
@@ -115,6 +118,32 @@ pub struct Approle {
 impl fmt::Debug for Approle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Approle").field("principal", &self.principal).finish_non_exhaustive()
+    }
+}
+
+/// An access key of the configuration, which clients sign with.
+#[derive(Clone)]
+pub struct StaticAccessKey {
+    /// The principal's name.
+    pub principal: String,
+    /// Its groups.
+    pub groups: Vec<String>,
+    /// Its folders.
+    pub folders: Vec<String>,
+    /// The access key id: 16 to 128 ASCII letters and digits.
+    pub id: String,
+    /// The secret access key: 16 to 128 bytes of visible ASCII.
+    pub secret: Zeroizing<String>,
+    /// Where it stands, for problems: the key path of the entry within the tenant (`identity.access_keys[0]`).
+    pub key: String,
+}
+
+impl fmt::Debug for StaticAccessKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StaticAccessKey")
+            .field("key", &self.key)
+            .field("principal", &self.principal)
+            .finish_non_exhaustive()
     }
 }
 
@@ -186,6 +215,14 @@ mod tests {
             secret_ids: vec![Zeroizing::new("canary-secret".into())],
             token_ttl: None,
             token_max_ttl: None,
+        });
+        identity.access_keys.push(StaticAccessKey {
+            principal: "p".into(),
+            groups: vec![],
+            folders: vec![],
+            id: "canaryid".into(),
+            secret: Zeroizing::new("canary-secret-key".into()),
+            key: "identity.access_keys[0]".into(),
         });
         assert!(!format!("{identity:?}").contains("canary"));
     }

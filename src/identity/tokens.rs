@@ -59,6 +59,18 @@ impl Default for ChildSpec {
     }
 }
 
+/// A token below a caller's credential, as decided.
+pub(super) struct Descent {
+    pub(super) principal: Arc<Principal>,
+    pub(super) path: &'static str,
+    pub(super) display_name: String,
+    pub(super) meta: Vec<(String, String)>,
+    /// `None` or zero: the tenant's `token_ttl`.
+    pub(super) ttl: Option<Duration>,
+    pub(super) explicit_max_ttl: Option<Duration>,
+    pub(super) renewable: bool,
+}
+
 /// A token as an administrator asks for it.
 #[derive(Clone, Debug, Default)]
 pub struct IssueSpec {
@@ -120,32 +132,59 @@ impl Directory {
     /// [`IdentityError::Unsupported`] and [`IdentityError::Invalid`] for what a child cannot be.
     pub fn create_child(&self, caller: &Caller, spec: ChildSpec) -> Result<Issued, IdentityError> {
         check_child(&spec)?;
+        self.descend(
+            caller,
+            Descent {
+                principal: child_principal(&caller.principal, spec.policies.as_deref())?,
+                path: CHILD_PATH,
+                display_name: spec.display_name.map_or_else(|| "token".to_owned(), |name| format!("token-{name}")),
+                meta: spec.meta,
+                ttl: spec.ttl,
+                explicit_max_ttl: spec.explicit_max_ttl,
+                renewable: spec.renewable,
+            },
+        )
+    }
+
+    /// Makes a token below the caller's credential, which it does not outlive.
+    pub(super) fn descend(&self, caller: &Caller, wanted: Descent) -> Result<Issued, IdentityError> {
         let entry = self.entry(caller.principal.tenant())?;
-        let principal = child_principal(&caller.principal, spec.policies.as_deref())?;
         if caller.via == CallerVia::Workload {
-            return self.workload_child(caller, &principal);
+            return self.workload_child(caller, &wanted);
         }
         let parent = caller.token.as_ref().map(|handle| Arc::clone(&handle.0));
         if parent.as_ref().is_some_and(|parent| !parent.may_have_child()) {
             return Err(IdentityError::TooDeep);
         }
         let left = caller.not_after.map(|end| end.since(self.clock.now()));
-        let asked = spec.explicit_max_ttl.filter(|max| !max.is_zero());
         let terms = Terms {
-            ttl: spec.ttl.filter(|ttl| !ttl.is_zero()).unwrap_or(entry.ttl),
+            ttl: wanted.ttl.filter(|ttl| !ttl.is_zero()).unwrap_or(entry.ttl),
             max_ttl: left.map_or(entry.max_ttl, |left| left.min(entry.max_ttl)),
-            explicit_max_ttl: asked,
-            renewable: spec.renewable,
+            explicit_max_ttl: wanted.explicit_max_ttl.filter(|max| !max.is_zero()),
+            renewable: wanted.renewable,
         };
         self.keep(Draft {
-            principal,
-            path: CHILD_PATH.to_owned(),
-            display_name: spec.display_name.map_or_else(|| "token".to_owned(), |name| format!("token-{name}")),
-            meta: spec.meta,
+            principal: wanted.principal,
+            path: wanted.path.to_owned(),
+            display_name: wanted.display_name,
+            meta: wanted.meta,
             terms,
-            anchor: anchor(caller, parent.as_deref()),
+            anchor: self.anchor(caller, parent.as_deref())?,
             parent,
         })
+    }
+
+    /// The configured credential a token below the caller's descends from.
+    fn anchor(&self, caller: &Caller, parent: Option<&Session>) -> Result<Option<[u8; 16]>, IdentityError> {
+        match (parent, caller.via) {
+            (Some(parent), _) => Ok(parent.anchor().copied()),
+            (None, CallerVia::StaticToken) => Ok(Some(caller.credential)),
+            (None, CallerVia::AccessKey) => {
+                let key = self.access_keys.get(&caller.credential).ok_or(IdentityError::Unknown)?;
+                Ok(Some(key.anchor))
+            }
+            (None, _) => Ok(None),
+        }
     }
 
     /// Issues a token to any principal of a tenant. It has no parent.
@@ -230,14 +269,14 @@ impl Directory {
     }
 
     // Whatever is presented on a workload listener is the whole workload, so a child with fewer groups would be a lie.
-    fn workload_child(&self, caller: &Caller, principal: &Arc<Principal>) -> Result<Issued, IdentityError> {
-        if !Arc::ptr_eq(principal, &caller.principal) {
+    fn workload_child(&self, caller: &Caller, wanted: &Descent) -> Result<Issued, IdentityError> {
+        if !Arc::ptr_eq(&wanted.principal, &caller.principal) {
             return Err(IdentityError::Unsupported("a token with fewer groups than the workload"));
         }
         let (token, accessor) = self.sessions.unkept()?;
         let mut info = self.describe(caller, None);
         info.accessor = accessor.into_string();
-        info.path = CHILD_PATH.to_owned();
+        info.path = wanted.path.to_owned();
         info.orphan = false;
         Ok(Issued { token, info })
     }
@@ -313,12 +352,4 @@ fn child_principal(parent: &Arc<Principal>, wanted: Option<&[String]>) -> Result
     }
     let (tenant, folders) = (parent.tenant().clone(), parent.folders().to_vec());
     Ok(Arc::new(Principal::new(tenant, parent.id(), parent.method(), groups, folders)))
-}
-
-/// The configured token a child of the caller descends from.
-fn anchor(caller: &Caller, parent: Option<&Session>) -> Option<[u8; 16]> {
-    match parent {
-        Some(parent) => parent.anchor().copied(),
-        None => (caller.via == CallerVia::StaticToken).then_some(caller.credential),
-    }
 }

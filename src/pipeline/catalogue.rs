@@ -149,10 +149,14 @@ impl Line<'_> {
     /// A second request with the same signature is the first one again, whoever sends it.
     pub(super) fn check_replay(&self, operation: Operation, caller: &Caller) -> Result<(), No> {
         match caller.signature {
-            Some(signature) if operation.is_write() && !self.pipeline.seen.is_new(signature, self.now) => Err(No::new(
-                crate::audit::Refusal::Other { kind: ErrorKind::Unauthenticated, path: None },
-                Fault::because(ErrorKind::Unauthenticated, detail::REPLAYED),
-            )),
+            Some(signature)
+                if operation.is_write() && !self.pipeline.seen.is_new(signature, self.now, caller.not_after) =>
+            {
+                Err(No::new(
+                    crate::audit::Refusal::Other { kind: ErrorKind::Unauthenticated, path: None },
+                    Fault::because(ErrorKind::Unauthenticated, detail::REPLAYED),
+                ))
+            }
             _ => Ok(()),
         }
     }

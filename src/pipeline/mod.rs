@@ -292,7 +292,14 @@ impl<'a> Line<'a> {
         let backend = grant.route.targets.first().and_then(|target| tenant.backends.get(target.backend as usize));
         let mut age_seconds = None;
         let disclosure = if operation.is_write() {
-            Box::pin(self.write(secret, operation, &caller, grant)).await?
+            Box::pin(self.write(secret, operation, &caller, grant)).await.inspect_err(|fault| {
+                // what a client may try again, it may
+                let again = matches!(
+                    fault.kind,
+                    ErrorKind::UpstreamUnavailable | ErrorKind::Timeout | ErrorKind::RateLimited | ErrorKind::Internal
+                );
+                caller.signature.filter(|_| again).inspect(|signature| self.pipeline.seen.forget(*signature));
+            })?
         } else {
             let subject = self.subject(Some(&caller), operation);
             let receipt = self.pipeline.auditor.admit_read(subject, Grants::one(grant));

@@ -64,7 +64,9 @@ impl Line<'_> {
                     ErrorKind::Unauthenticated => Refusal::Unauthenticated,
                     kind => Refusal::Other { kind, path: None },
                 };
-                Err(self.refused(None, No::new(refusal, login_fault(&error))).await)
+                // the aws wire logs in by another protocol than it reads by
+                let preflight = self.state.kind == WireKind::Aws;
+                Err(self.refused(None, No::new(refusal, Fault { preflight, ..login_fault(&error) })).await)
             }
         }
     }

@@ -1,21 +1,29 @@
 //! A backend's part of a snapshot: its client, and where its credential is read.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+mod aws;
+mod vault;
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+pub(in crate::app) use self::vault::seal_credentials;
 use super::{Extras, reach};
 use crate::app::{Ground, files};
 use crate::backend::{Backend, HttpClient, HttpSettings, Reach, client_config};
-use crate::config::{
-    AllowedEndpoints, BackendConfig, BackendRule, BackendSettings, Config, Problem, TenantConfig, VaultAuth,
-    VaultConfig,
-};
+use crate::config::{AllowedEndpoints, BackendConfig, BackendRule, BackendSettings, HttpUrl, Problem, TenantConfig};
 use crate::mapping::Router;
 use crate::pipeline::BackendState;
 use crate::seal::Stored;
 use crate::secret::{BackendId, Mode, RuleSettings, SecretPath, SecretValue, Tenant};
 use crate::sync::Replica;
-use crate::wire::vault::{AuthMethod, CredentialSource, VaultBackend, VaultSettings};
+use crate::wire::aws::{AwsBackend, KeySource};
+use crate::wire::vault::{CredentialSource, VaultBackend};
+
+/// Finds where a stored credential is read.
+type Sources<'a> = &'a dyn Fn(&SecretPath) -> Result<CredentialSource, String>;
 
 /// A backend that was made, wherever that was.
 pub(super) struct Whose<'a> {
@@ -36,23 +44,13 @@ pub(super) fn state(
 ) -> Result<BackendState, Problem> {
     let Whose { tenant, settings, id, index, allowed } = whose;
     let failed = |text: String| Problem::new(format!("{}.config", settings.key), settings.line, text);
-    let BackendConfig::HashicorpVault(vault) = &settings.config else {
-        return Err(Problem::new(format!("{}.type", settings.key), settings.line, "not served by this release"));
-    };
-    let mut named = Vec::new();
-    let pair = vault.client_certificate.as_ref().map(|identity| [&identity.certificate, &identity.private_key]);
-    for file in vault.upstream.ca_path.iter().chain(pair.iter().flatten().copied()) {
-        let bytes = files::bytes(file).map_err(|error| failed(format!("{}: {error}", file.display())))?;
-        named.extend_from_slice(ring::digest::digest(&ring::digest::SHA256, &bytes).as_ref());
-    }
+    let mut named = digests(&settings.config).map_err(failed)?;
     // another list makes another client: the one in use was let go where it may no longer
     named.extend_from_slice(format!("{allowed:?}").as_bytes());
     let client = ground.backend(&tenant.tenant, settings, named, || {
         let source = |path: &SecretPath| credential_source(tenant, path, extras, ground);
         let reach = allowed.map_or_else(Reach::anywhere, reach::of_api);
-        let vault = vault_settings(vault, &source, reach).map_err(failed)?;
-        let client: Arc<dyn Backend> = Arc::new(VaultBackend::new(vault));
-        Ok(client)
+        client(&settings.config, &source, reach).map_err(failed)
     })?;
     let rules = rules(&id, settings);
     let mut state = BackendState {
@@ -67,6 +65,33 @@ pub(super) fn state(
         state.replica = Some(Arc::new(replica(tenant, settings, (index, &state), router, ground)?));
     }
     Ok(state)
+}
+
+/// A client of the backend's type. A `type` this release does not serve was refused before.
+fn client(config: &BackendConfig, source: Sources<'_>, reach: Reach) -> Result<Arc<dyn Backend>, String> {
+    let client: Arc<dyn Backend> = match config {
+        BackendConfig::HashicorpVault(config) => Arc::new(VaultBackend::new(vault::settings(config, source, reach)?)),
+        BackendConfig::AwsSecretsManager(config) => Arc::new(AwsBackend::new(aws::settings(config, source, reach)?)?),
+        BackendConfig::AzureKeyVault(_) | BackendConfig::GoogleSecretManager(_) => {
+            return Err("type is not served by this release".to_owned());
+        }
+    };
+    Ok(client)
+}
+
+/// What is in the files that are read when a client is made. With others it is another client.
+fn digests(config: &BackendConfig) -> Result<Vec<u8>, String> {
+    let identity = match config {
+        BackendConfig::HashicorpVault(config) => config.client_certificate.as_ref(),
+        _ => None,
+    };
+    let pair = identity.map(|identity| [&identity.certificate, &identity.private_key]);
+    let mut digests = Vec::new();
+    for file in config.upstream().ca_path.iter().chain(pair.iter().flatten().copied()) {
+        let bytes = files::bytes(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        digests.extend_from_slice(ring::digest::digest(&ring::digest::SHA256, &bytes).as_ref());
+    }
+    Ok(digests)
 }
 
 fn replica(
@@ -112,7 +137,10 @@ pub(in crate::app) fn rules(id: &BackendId, settings: &BackendSettings) -> Vec<R
         max_stale: rule.max_stale.or(settings.max_stale),
         deny_grace: settings.deny_grace,
         route: route(id, rule),
-        kv2_segment: if rule.kv_version == Some(1) { None } else { data_segment(&rule.to) },
+        kv2_segment: match settings.config {
+            BackendConfig::HashicorpVault(_) if rule.kv_version != Some(1) => data_segment(&rule.to),
+            _ => None,
+        },
     };
     settings.path_mapping.iter().map(one).collect()
 }
@@ -142,40 +170,6 @@ pub(in crate::app) fn file_id(tenant: &Tenant, name: &str) -> BackendId {
     BackendId::from_bytes(digest.as_ref().first_chunk::<16>().copied().unwrap_or_default())
 }
 
-/// The settings of a client, with its credential read from `source` at each login.
-fn vault_settings(
-    vault: &VaultConfig,
-    source: &dyn Fn(&SecretPath) -> Result<CredentialSource, String>,
-    reach: Reach,
-) -> Result<VaultSettings, String> {
-    let identity = vault.client_certificate.as_ref();
-    let identity = identity.map(|identity| (identity.certificate.as_path(), identity.private_key.as_path()));
-    let tls = client_config(vault.upstream.ca_path.as_deref(), identity, vault.tls_verify)?;
-    let settings = HttpSettings { tls, connect_timeout: vault.upstream.attempt_timeout };
-    let http = HttpClient::within(settings, reach).map_err(|error| error.to_string())?;
-    let endpoint = url::Url::parse(vault.endpoint.base()).map_err(|error| error.to_string())?;
-    let namespace = vault.namespace.as_deref().map(http::HeaderValue::from_str).transpose();
-    Ok(VaultSettings {
-        endpoint,
-        namespace: namespace.map_err(|_| "namespace is not visible ASCII".to_owned())?,
-        method: method(vault, source)?,
-        http,
-        timeout: vault.upstream.timeout,
-        attempt_timeout: vault.upstream.attempt_timeout,
-    })
-}
-
-/// The settings of the client that unwraps the store's key: its credential is in no store, but in a file of `secrets:`.
-pub(in crate::app) fn seal_credentials(config: &Config, vault: &VaultConfig) -> Result<VaultSettings, String> {
-    let source = |path: &SecretPath| {
-        let mut secrets = config.tenants.iter().flat_map(|tenant| &tenant.secrets);
-        let secret = secrets.find(|secret| secret.path == *path);
-        let secret = secret.ok_or_else(|| format!("{path} must be one of secrets: the store is not open yet"))?;
-        Ok(file_source(secret.file.clone()))
-    };
-    vault_settings(vault, &source, Reach::anywhere())
-}
-
 fn file_source(file: PathBuf) -> CredentialSource {
     Arc::new(move || {
         let bytes = files::bytes(&file).map_err(|_| "the file of the stored credential cannot be read")?;
@@ -183,22 +177,20 @@ fn file_source(file: PathBuf) -> CredentialSource {
     })
 }
 
-fn method(
-    vault: &VaultConfig,
-    source: &dyn Fn(&SecretPath) -> Result<CredentialSource, String>,
-) -> Result<AuthMethod, String> {
-    Ok(match &vault.auth {
-        VaultAuth::Token { auth_config_path } => AuthMethod::Token(source(auth_config_path)?),
-        VaultAuth::Approle { auth_config_path } => {
-            AuthMethod::Approle { mount: vault.mount.clone(), source: source(auth_config_path)? }
-        }
-        VaultAuth::Kubernetes { role, token_path, .. } => {
-            AuthMethod::Kubernetes { mount: vault.mount.clone(), role: role.clone(), token_path: token_path.clone() }
-        }
-        VaultAuth::Aws { .. } | VaultAuth::Gcp { .. } => {
-            return Err("auth_method is not served by this release".to_owned());
-        }
-    })
+/// A client of its own for one backend: connections are not shared with others.
+fn http(ca: Option<&Path>, connect_timeout: Duration, reach: Reach) -> Result<HttpClient, String> {
+    let tls = client_config(ca, None, true)?;
+    HttpClient::within(HttpSettings { tls, connect_timeout }, reach).map_err(|error| error.to_string())
+}
+
+/// The process's own AWS identity. Where it comes from is trusted by the system's roots, whatever the backend is by,
+/// and it may be anywhere: nobody but the process's own surroundings points there.
+fn ambient(profile: Option<String>, connect_timeout: Duration) -> Result<KeySource, String> {
+    Ok(KeySource::Ambient { profile, http: Arc::new(http(None, connect_timeout, Reach::anywhere())?) })
+}
+
+fn url(configured: &HttpUrl) -> Result<Url, String> {
+    Url::parse(configured.base()).map_err(|error| error.to_string())
 }
 
 /// Where a credential is read at each use: a file of `secrets:`, else the local store.

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::Extras;
@@ -10,8 +11,8 @@ use crate::app::{HttpKeys, files};
 use crate::clock::Clock;
 use crate::config::{Config, JwtConfig, JwtKeys, Problem, TenantConfig};
 use crate::identity::{
-    self, Approle, CertRule, Directory, JwksLocation, JwtIssuer, Sessions, StaticToken, TenantIdentity,
-    WorkloadSettings,
+    self, Approle, CertRule, Directory, JwksLocation, JwtIssuer, Sessions, StaticAccessKey, StaticToken,
+    TenantIdentity, WorkloadSettings,
 };
 use crate::secret::Folder;
 
@@ -28,7 +29,38 @@ pub(in crate::app) enum Credentials {
     MadeUp,
 }
 
+/// What the file of an access key holds.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyPair {
+    access_key_id: String,
+    secret_access_key: Zeroizing<String>,
+}
+
+impl KeyPair {
+    fn parse(text: &str) -> Result<Self, String> {
+        // the error's own text may hold a part of what it does not like
+        serde_json::from_str(text).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            format!(
+                "expected a JSON object of two texts, `access_key_id` and `secret_access_key` (line {line}, column \
+                 {column})"
+            )
+        })
+    }
+}
+
 impl Credentials {
+    fn key_pair(self, path: &Path, key: &str, line: Option<u32>) -> Result<KeyPair, Problem> {
+        let text = self.read(path, key, line)?;
+        match self {
+            Self::Files => {
+                KeyPair::parse(&text).map_err(|why| Problem::new(key, line, format!("{}: {why}", path.display())))
+            }
+            Self::MadeUp => Ok(KeyPair { access_key_id: ulid::Ulid::new().to_string(), secret_access_key: text }),
+        }
+    }
+
     fn read(self, path: &Path, key: &str, line: Option<u32>) -> Result<Zeroizing<String>, Problem> {
         match self {
             Self::Files => files::credential(path, key, line),
@@ -85,6 +117,7 @@ fn settings(tenant: &TenantConfig, extras: &Extras, credentials: Credentials) ->
     let mut problems = Vec::new();
     let tokens = tokens(tenant, extras, credentials, &mut problems);
     let approles = approles(tenant, credentials, &mut problems);
+    let access_keys = access_keys(tenant, credentials, &mut problems);
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -108,6 +141,7 @@ fn settings(tenant: &TenantConfig, extras: &Extras, credentials: Credentials) ->
         workload,
         tokens,
         approles,
+        access_keys,
         jwt: known.jwt.iter().map(|entry| issuer(entry, credentials)).collect(),
         certificates: certificates.collect(),
     })
@@ -170,6 +204,24 @@ fn approles(tenant: &TenantConfig, credentials: Credentials, problems: &mut Vec<
     approles
 }
 
+fn access_keys(tenant: &TenantConfig, credentials: Credentials, problems: &mut Vec<Problem>) -> Vec<StaticAccessKey> {
+    let mut keys = Vec::new();
+    for (index, entry) in tenant.identity.access_keys.iter().enumerate() {
+        match credentials.key_pair(&entry.file, &format!("{}.file", entry.key), entry.line) {
+            Ok(pair) => keys.push(StaticAccessKey {
+                principal: entry.principal.principal.clone(),
+                groups: entry.principal.groups.clone(),
+                folders: texts(&entry.principal.folders),
+                id: pair.access_key_id,
+                secret: pair.secret_access_key,
+                key: format!("identity.access_keys[{index}]"),
+            }),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    keys
+}
+
 fn issuer(entry: &JwtConfig, credentials: Credentials) -> JwtIssuer {
     JwtIssuer {
         issuer: entry.issuer.as_str().to_owned(),
@@ -185,4 +237,30 @@ fn issuer(entry: &JwtConfig, credentials: Credentials) -> JwtIssuer {
 
 fn texts(folders: &[Folder]) -> Vec<String> {
     folders.iter().map(|folder| folder.as_str().to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_pair_is_exactly_two_texts() {
+        let pair = KeyPair::parse(r#"{"access_key_id": "AKIA1", "secret_access_key": "s/+"}"#).unwrap();
+        assert_eq!((pair.access_key_id.as_str(), pair.secret_access_key.as_str()), ("AKIA1", "s/+"));
+        for bad in [
+            "",
+            "canary",
+            "[]",
+            "{}",
+            r#"{"access_key_id": "canary"}"#,
+            r#"{"access_key_id": "AKIA1", "secret_access_key": 31415926}"#,
+            r#"{"access_key_id": "AKIA1", "secret_access_key": "canary", "secret_access_key": "canary"}"#,
+            r#"{"access_key_id": "AKIA1", "secret_access_key": "canary", "canary": ""}"#,
+            r#"{"access_key_id": "AKIA1", "secret_access_key": "canary"} canary"#,
+            r#"{"AccessKeyId": "AKIA1", "SecretAccessKey": "canary"}"#,
+        ] {
+            let why = KeyPair::parse(bad).err().unwrap();
+            assert!(why.contains("`access_key_id`") && !why.contains("canary") && !why.contains("31415926"), "{why}");
+        }
+    }
 }

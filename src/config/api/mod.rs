@@ -135,15 +135,15 @@ pub fn why_unsupported(settings: &BackendSettings) -> Option<&'static str> {
     }
     match &settings.config {
         BackendConfig::HashicorpVault(config) => match config.auth {
-            VaultAuth::Approle { .. } | VaultAuth::Token { .. } | VaultAuth::Kubernetes { .. } => None,
-            VaultAuth::Aws { .. } => {
-                Some("config.auth_method: this release does not log in to Vault with an AWS identity")
-            }
+            VaultAuth::Approle { .. }
+            | VaultAuth::Token { .. }
+            | VaultAuth::Kubernetes { .. }
+            | VaultAuth::Aws { .. } => None,
             VaultAuth::Gcp { .. } => {
                 Some("config.auth_method: this release does not log in to Vault with a Google identity")
             }
         },
-        BackendConfig::AwsSecretsManager(_) => Some("type: this release has no client for aws-secrets-manager"),
+        BackendConfig::AwsSecretsManager(_) => None,
         BackendConfig::AzureKeyVault(_) => Some("type: this release has no client for azure-key-vault"),
         BackendConfig::GoogleSecretManager(_) => Some("type: this release has no client for google-secret-manager"),
     }

@@ -2,8 +2,13 @@
 
 pub(super) mod forge;
 pub(super) mod rig;
+mod signer;
 
 mod bearer;
 mod children;
+mod scoped;
+mod session_keys;
+mod signed;
+mod tampered;
 mod tokens;
 mod ways_in;

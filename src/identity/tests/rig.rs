@@ -158,6 +158,17 @@ pub(in crate::identity) fn static_token(principal: &str, token: &str) -> StaticT
     }
 }
 
+pub(in crate::identity) fn access_key(principal: &str, id: &str, secret: &str) -> StaticAccessKey {
+    StaticAccessKey {
+        principal: principal.into(),
+        groups: vec!["apps".into(), "ops".into()],
+        folders: vec!["apps/shared".into()],
+        id: id.into(),
+        secret: Zeroizing::new(secret.into()),
+        key: "identity.access_keys[0]".into(),
+    }
+}
+
 pub(in crate::identity) fn approle(principal: &str, role_id: &str, secret_id: &str) -> Approle {
     Approle {
         principal: principal.into(),
@@ -191,5 +202,10 @@ impl Directory {
     /// Authenticates a token of the `X-Vault-Token` kind.
     pub(in crate::identity) fn by(&self, token: &str) -> Result<Caller, IdentityError> {
         self.authenticate_now(Credential::Token(token), None, None, false).unwrap()
+    }
+
+    /// Authenticates a signed request.
+    pub(in crate::identity) fn signed(&self, request: SignedRequest<'_>) -> Result<Caller, IdentityError> {
+        self.authenticate_now(Credential::Signed(request), None, None, false).unwrap()
     }
 }

@@ -2,6 +2,7 @@
 //! here; tokens live in their session.
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,29 @@ const LOGIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Reads a stored credential; called at each login, so that a rotated one is picked up.
 pub type CredentialSource = Arc<dyn Fn() -> Result<SecretValue, &'static str> + Send + Sync>;
 
+/// Makes a proof of an AWS identity; called at each login. It has deadlines of its own.
+pub type IdentityProver = Arc<dyn Fn() -> Proving + Send + Sync>;
+
+/// A proof on its way.
+pub type Proving = Pin<Box<dyn Future<Output = Result<SignedIdentity, BackendError>> + Send>>;
+
+/// A signed request to AWS' token service that asks who signed it. The server sends it and believes the answer.
+#[derive(Serialize)]
+pub struct SignedIdentity {
+    /// Its method.
+    #[serde(rename = "iam_http_request_method")]
+    pub method: &'static str,
+    /// Its URL, base64.
+    #[serde(rename = "iam_request_url")]
+    pub url: Zeroizing<String>,
+    /// Its body, base64.
+    #[serde(rename = "iam_request_body")]
+    pub body: Zeroizing<String>,
+    /// Its headers as a JSON object of lists, base64.
+    #[serde(rename = "iam_request_headers")]
+    pub headers: Zeroizing<String>,
+}
+
 /// How to log in.
 #[derive(Clone)]
 pub enum AuthMethod {
@@ -43,6 +67,15 @@ pub enum AuthMethod {
         role: String,
         /// Projected token, read again at each login.
         token_path: PathBuf,
+    },
+    /// An AWS identity.
+    Aws {
+        /// Auth mount.
+        mount: String,
+        /// Role to log in to.
+        role: String,
+        /// Proves the identity.
+        prove: IdentityProver,
     },
 }
 
@@ -81,6 +114,13 @@ struct ApproleCredential {
 struct KubernetesLogin<'a> {
     role: &'a str,
     jwt: &'a str,
+}
+
+#[derive(Serialize)]
+struct AwsLogin<'a> {
+    role: &'a str,
+    #[serde(flatten)]
+    signed: SignedIdentity,
 }
 
 #[derive(Deserialize)]
@@ -138,24 +178,28 @@ impl Account {
 
     /// Obtains a token.
     pub(super) async fn log_in(&self) -> Result<Fresh, BackendError> {
-        within(async {
-            match &self.method {
-                AuthMethod::Token(source) => {
-                    let credential: TokenCredential = parse(source)?;
-                    self.look_up(sensitive(&credential.token)?).await
-                }
-                AuthMethod::Approle { mount, source } => {
-                    let credential: ApproleCredential = parse(source)?;
-                    self.post_login(mount, &credential).await
-                }
-                AuthMethod::Kubernetes { mount, role, token_path } => {
+        match &self.method {
+            AuthMethod::Token(source) => {
+                let credential: TokenCredential = parse(source)?;
+                within(self.look_up(sensitive(&credential.token)?)).await
+            }
+            AuthMethod::Approle { mount, source } => {
+                let credential: ApproleCredential = parse(source)?;
+                within(self.post_login(mount, &credential)).await
+            }
+            AuthMethod::Kubernetes { mount, role, token_path } => {
+                within(async {
                     let jwt = tokio::fs::read_to_string(token_path).await.map(Zeroizing::new);
                     let jwt = jwt.map_err(|_| BackendError::Login("token_path cannot be read"))?;
                     self.post_login(mount, &KubernetesLogin { role, jwt: jwt.trim_end() }).await
-                }
+                })
+                .await
             }
-        })
-        .await
+            AuthMethod::Aws { mount, role, prove } => {
+                let login = AwsLogin { role, signed: prove().await? };
+                within(self.post_login(mount, &login)).await
+            }
+        }
     }
 
     /// Whether the server knows `token`.
@@ -232,4 +276,20 @@ fn sensitive(token: &str) -> Result<HeaderValue, BackendError> {
     let mut value = HeaderValue::from_str(token).map_err(|_| BackendError::Login("the token is not visible ASCII"))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_aws_identity_is_proved_in_the_words_the_server_reads() {
+        let text = |text: &str| Zeroizing::new(text.to_owned());
+        let signed =
+            SignedIdentity { method: "POST", url: text("dXJs"), body: text("Ym9keQ=="), headers: text("e30=") };
+        assert_eq!(
+            serde_json::to_string(&AwsLogin { role: "app", signed }).unwrap(),
+            r#"{"role":"app","iam_http_request_method":"POST","iam_request_url":"dXJs","iam_request_body":"Ym9keQ==","iam_request_headers":"e30="}"#
+        );
+    }
 }

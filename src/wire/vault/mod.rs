@@ -30,7 +30,7 @@ mod write;
 
 pub use backend::{VaultBackend, VaultSettings};
 pub use device::{Changed, MAX_AUDIT_LINE, changed};
-pub use login::{AuthMethod, CredentialSource};
+pub use login::{AuthMethod, CredentialSource, IdentityProver, Proving, SignedIdentity};
 pub use transit::TransitKey;
 
 use super::{Answer, Decoded, Fault, Frontend, ListenerFacts, Named, Reveal, WireRequest, WireResponse};
