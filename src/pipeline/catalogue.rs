@@ -81,7 +81,7 @@ impl Line<'_> {
         let Some(tenant) = self.snapshot.tenants.get(caller.principal.tenant()) else {
             return Err(Fault::of(ErrorKind::Denied));
         };
-        let (places, fixed) = self.places(tenant, caller, "").await?;
+        let (places, fixed) = self.places(tenant, caller, "", true).await?;
         let (permit, folder) = match places.first() {
             Some(first) => (first.permit.clone(), first.folder.clone()),
             None => fixed.seen_by.clone().ok_or(Fault::of(ErrorKind::Internal))?,

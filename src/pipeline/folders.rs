@@ -24,6 +24,8 @@ pub(super) struct Place {
     pub(super) folder: Folder,
     pub(super) permit: Permit,
     modes: Vec<Mode>,
+    /// What literals of the listener's table put before its names.
+    prefix: String,
 }
 
 /// Names that a table's literals spell out, with the permit that makes them visible.
@@ -68,7 +70,7 @@ impl Line<'_> {
             _ => return Err(Fault::of(ErrorKind::Internal)),
         };
         let wire_folder = secret.name.as_ref().map_or("", |name| name.as_str());
-        let (places, fixed) = self.places(tenant, caller, wire_folder).await?;
+        let (places, fixed) = self.places(tenant, caller, wire_folder, deep).await?;
         let (first, others) = match places.split_first() {
             Some((first, others)) => ((first.permit.clone(), first.folder.clone()), others),
             None => (fixed.seen_by.clone().ok_or(Fault::of(ErrorKind::Internal))?, [].as_slice()),
@@ -157,35 +159,44 @@ impl Line<'_> {
         tenant: &TenantState,
         caller: &Caller,
         wire_folder: &str,
+        deep: bool,
     ) -> Result<(Vec<Place>, Fixed), Fault> {
         let (mut places, mut fixed) = (Vec::new(), Fixed::default());
         let mut denial: Option<(Folder, Denial)> = None;
-        for source in self.state.paths.folders(wire_folder) {
-            match source.kind {
-                FolderKind::Flat { .. } => return Err(Fault::of(ErrorKind::Unsupported)),
-                FolderKind::Children { folder } => {
-                    let Ok(folder) = Folder::parse(&folder) else { continue };
-                    match self.decide_list(tenant, caller, &folder) {
-                        Ok((permit, modes)) => places.push(Place { folder, permit, modes }),
-                        Err(refused) => denial = Some((folder, refused)),
+        let mut open = vec![(wire_folder.to_owned(), String::new(), 0)];
+        while let Some((wire_folder, prefix, depth)) = open.pop() {
+            for source in self.state.paths.folders(&wire_folder) {
+                match source.kind {
+                    FolderKind::Flat { .. } => return Err(Fault::of(ErrorKind::Unsupported)),
+                    FolderKind::Children { folder } => {
+                        let Ok(folder) = Folder::parse(&folder) else { continue };
+                        match self.decide_list(tenant, caller, &folder) {
+                            Ok((permit, modes)) => {
+                                places.push(Place { folder, permit, modes, prefix: prefix.clone() });
+                            }
+                            Err(refused) => denial = Some((folder, refused)),
+                        }
                     }
+                    FolderKind::Fixed { name, target } => match name.strip_suffix('/') {
+                        Some(below) if deep && depth < MAX_FIXED_DEPTH => {
+                            open.push((join(&wire_folder, below), format!("{prefix}{name}"), depth + 1));
+                        }
+                        Some(below) => {
+                            let inner = join(&wire_folder, below);
+                            if let Some(seen_by) = self.reachable(tenant, caller, &inner, 0) {
+                                fixed.names.insert(name);
+                                fixed.seen_by.get_or_insert(seen_by);
+                            }
+                        }
+                        None => {
+                            let Ok(path) = SecretPath::parse(&target) else { continue };
+                            if let Ok((permit, _)) = self.decide_list(tenant, caller, &path.folder()) {
+                                fixed.seen_by.get_or_insert((permit, path.folder()));
+                                fixed.leaves.push((format!("{prefix}{name}"), path));
+                            }
+                        }
+                    },
                 }
-                FolderKind::Fixed { name, target } => match name.strip_suffix('/') {
-                    Some(below) => {
-                        let inner = join(wire_folder, below);
-                        if let Some(seen_by) = self.reachable(tenant, caller, &inner, 0) {
-                            fixed.names.insert(name);
-                            fixed.seen_by.get_or_insert(seen_by);
-                        }
-                    }
-                    None => {
-                        let Ok(path) = SecretPath::parse(&target) else { continue };
-                        if let Ok((permit, _)) = self.decide_list(tenant, caller, &path.folder()) {
-                            fixed.seen_by.get_or_insert((permit, path.folder()));
-                            fixed.leaves.push((name, path));
-                        }
-                    }
-                },
             }
         }
         if places.is_empty() && fixed.seen_by.is_none() {
@@ -247,7 +258,7 @@ impl Line<'_> {
             }
         }
         for place in places {
-            let mut open = VecDeque::from([(place.folder.clone(), place.modes.clone(), String::new())]);
+            let mut open = VecDeque::from([(place.folder.clone(), place.modes.clone(), place.prefix.clone())]);
             while let Some((folder, modes, below)) = open.pop_front() {
                 for (child, described) in self.children(&folder, &modes, &below, walk).await? {
                     let below = format!("{below}{child}");

@@ -51,10 +51,9 @@ impl Line<'_> {
                     continue;
                 }
             }
-            if state.client.capabilities().flat
-                && let FolderKind::Flat { prefix: below } | FolderKind::Children { folder: below } = &kind
+            if state.client.capabilities().flat && matches!(kind, FolderKind::Flat { .. } | FolderKind::Children { .. })
             {
-                for (child, described) in self.flat_children(state, rule, below, folder, walk).await? {
+                for (child, described) in self.flat_children(state, rule, (&kind, folder), walk).await? {
                     if self.leads_back(walk, &place, &child) {
                         children.entry(child).or_insert(described);
                     }
@@ -88,10 +87,12 @@ impl Line<'_> {
         &self,
         state: &BackendState,
         rule: RuleId,
-        below: &str,
-        folder: &Folder,
+        (kind, folder): (&FolderKind, &Folder),
         walk: &mut Walk<'_>,
     ) -> Result<Names, Fault> {
+        let (FolderKind::Flat { prefix: below } | FolderKind::Children { folder: below }) = kind else {
+            return Ok(Names::new());
+        };
         let prefix = below.trim_end_matches('/');
         let covers = |known: &str| known.is_empty() || prefix == known || prefix.starts_with(&format!("{known}/"));
         let held = |known: &&(u32, String, _)| known.0 == rule.backend && covers(&known.1);
@@ -103,19 +104,17 @@ impl Line<'_> {
         let router = &walk.tenant.router;
         let known = walk.flat.iter().filter(held).flat_map(|(_, _, names)| names);
         for (name, described) in known {
-            let Some(remote) = RemoteName::parse(name) else { continue };
-            let Ok((path, by)) = router.reverse(rule.backend, &remote) else { continue };
-            let rest = match path.as_str().strip_prefix(folder.as_str()) {
-                Some(rest) if folder.is_root() => rest,
-                Some(rest) => match rest.strip_prefix('/') {
-                    Some(rest) => rest,
-                    None => continue,
-                },
-                None => continue,
+            let path;
+            let rest = if matches!(kind, FolderKind::Children { .. }) {
+                // the folder there is this folder here
+                below_of(name, prefix)
+            } else {
+                let Some(remote) = RemoteName::parse(name) else { continue };
+                let Ok((found, by)) = router.reverse(rule.backend, &remote) else { continue };
+                path = found;
+                below_of(path.as_str(), folder.as_str()).filter(|_| by == rule)
             };
-            if by != rule {
-                continue;
-            }
+            let Some(rest) = rest else { continue };
             match rest.split_once('/') {
                 Some((child, _)) => drop(children.entry(format!("{child}/")).or_insert(None)),
                 None => drop(children.insert(rest.to_owned(), described.clone())),
@@ -210,6 +209,11 @@ impl Line<'_> {
         let found = found.map_err(|error| proxy::fault(&error, &self.id_text))?;
         Ok(!matches!(found, Reply::Neutral(Outcome::NotFound)))
     }
+}
+
+/// What a name is called in a folder that holds it.
+fn below_of<'n>(name: &'n str, folder: &str) -> Option<&'n str> {
+    if folder.is_empty() { Some(name) } else { name.strip_prefix(folder)?.strip_prefix('/') }
 }
 
 fn add(children: &mut Names, names: impl IntoIterator<Item = String>) {

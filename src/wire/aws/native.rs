@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::name::{self, Arn};
+use super::name;
 use crate::wire::AwsFacts;
 
 /// Where a body names its secret. Twice in one body is an error.
@@ -19,8 +19,8 @@ struct Ids<'b> {
     name: &'b RawValue,
 }
 
-/// The body with the client's name for the secret, and an ARN it can ask with: the service's where it leads to that name
-/// here, else ours. Nothing else is touched. `None` for a body that is not about one secret.
+/// The body with the client's name for the secret, and the ARN it has here: the same in every answer and every mode,
+/// whatever the service calls it. Nothing else is touched. `None` for a body that is not about one secret.
 pub(super) fn renamed(body: Bytes, name: &str, aws: &AwsFacts) -> Option<Bytes> {
     if !body.trim_ascii_start().starts_with(b"{") {
         return None;
@@ -30,10 +30,9 @@ pub(super) fn renamed(body: Bytes, name: &str, aws: &AwsFacts) -> Option<Bytes> 
     if text(ids.name)? != name {
         edits.push((place(&body, ids.name)?, serde_json::to_string(name).ok()?));
     }
-    let arn = text(ids.arn)?;
-    let is_kept = Arn::parse(&arn).is_some_and(|arn| arn.is_of(aws) && arn.name() == name);
-    if !is_kept {
-        edits.push((place(&body, ids.arn)?, serde_json::to_string(&name::arn(name, aws)).ok()?));
+    let arn = name::arn(name, aws);
+    if text(ids.arn)? != arn {
+        edits.push((place(&body, ids.arn)?, serde_json::to_string(&arn).ok()?));
     }
     if edits.is_empty() {
         return Some(body);
@@ -77,8 +76,12 @@ mod tests {
     const BODY: &str = r#"{"ARN": "arn:aws:secretsmanager:us-east-1:123456789012:secret:app/db-zvhYAY", "Name": "app/db", "SecretString": "{\"Name\":\"x\"}", "n": 1.50, "VersionStages": ["AWSCURRENT"]}"#;
 
     #[test]
-    fn a_body_about_the_same_name_is_left_as_it_is() {
-        assert_eq!(renamed(BODY, "app/db").as_deref(), Some(BODY));
+    fn a_body_with_the_names_it_has_here_is_left_as_it_is() {
+        let body = BODY.replace(
+            "arn:aws:secretsmanager:us-east-1:123456789012:secret:app/db-zvhYAY",
+            &name::arn("app/db", &aws()),
+        );
+        assert_eq!(renamed(&body, "app/db"), Some(body));
     }
 
     #[test]
@@ -94,12 +97,11 @@ mod tests {
     }
 
     #[test]
-    fn an_arn_of_elsewhere_becomes_ours_and_the_name_stays() {
+    fn an_arn_is_the_same_whatever_the_service_calls_it() {
         for elsewhere in ["us-east-1:123456789012", "eu-west-1:000000000000", "eu-west-1:123456789012"] {
             let body = BODY.replace("us-east-1:123456789012", elsewhere);
             let told = renamed(&body, "app/db").unwrap();
-            let is_ours = told.contains(&name::arn("app/db", &aws()));
-            assert_eq!(is_ours, elsewhere != "us-east-1:123456789012", "{told}");
+            assert!(told.contains(&name::arn("app/db", &aws())), "{told}");
             assert!(told.contains(r#""Name": "app/db""#), "{told}");
         }
     }
