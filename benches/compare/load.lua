@@ -1,10 +1,38 @@
--- The same GET on every connection, with the headers given as arguments; wrk formats it once, not once a request.
+-- The same GET on every connection, with the headers given as arguments; wrk formats it once, not once a request. Arguments
+-- that begin with a slash are paths that are asked in turn instead: formatted once too, and each thread begins elsewhere.
 -- The last line on stdout is what measure.py reads; latencies and the duration are in microseconds.
 
+local threads = 0
+
+function setup(thread)
+  thread:set("number", threads)
+  threads = threads + 1
+end
+
 function init(args)
-  for _, header in ipairs(args) do
-    local name, value = header:match("^([^:]+): (.*)$")
-    wrk.headers[name] = value
+  local paths = {}
+  for _, argument in ipairs(args) do
+    local name, value = argument:match("^([^:/]+): (.*)$")
+    if name then
+      wrk.headers[name] = value
+    else
+      paths[#paths + 1] = argument
+    end
+  end
+  if #paths > 0 then
+    in_turn(paths)
+  end
+end
+
+function in_turn(paths)
+  local requests = {}
+  for at, path in ipairs(paths) do
+    requests[at] = wrk.format("GET", path)
+  end
+  local at = math.floor(#requests / 2) * number
+  request = function()
+    at = at % #requests + 1
+    return requests[at]
   end
 end
 

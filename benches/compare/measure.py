@@ -26,7 +26,7 @@ def load(wrk, row, seconds):
     command = [
         str(wrk), "--threads", str(CLIENT_THREADS), "--connections", str(CONNECTIONS), "--duration", "{}s".format(seconds),
         "--timeout", "5s", "--script", str(SCRIPT), row.server.url + row.path, "--",
-        *("{}: {}".format(name, value) for name, value in row.headers.items()),
+        *("{}: {}".format(name, value) for name, value in row.headers.items()), *row.spread,
     ]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False)

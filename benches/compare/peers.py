@@ -10,12 +10,12 @@ import string
 import time
 from dataclasses import dataclass
 
+from copies import ROOT_TOKEN, start_sync_hit, start_sync_miss
 from process import Failed, Server, ask, free_port
+from product import CLIENT_TOKEN, product
 
 SECRET_BYTES = 300
 SETTLE_SECONDS = 1.0
-ROOT_TOKEN = "bench-root"
-CLIENT_TOKEN = "bench-client-0123456789abcdef0123456789abcdef"
 AGENT_TOKEN = "bench-agent"
 VAULT_PATH = "/v1/secret/data/bench/db"
 REGION = "eu-west-1"
@@ -23,7 +23,7 @@ REGION = "eu-west-1"
 
 @dataclass
 class Row:
-    """One measured server. `value` finds the secret in an answer."""
+    """One measured server. `value` finds the secret in an answer; `spread` are paths asked in turn."""
 
     title: str
     server: Server
@@ -32,6 +32,7 @@ class Row:
     value: object
     rss_idle: float
     audit: object = None
+    spread: tuple = ()
 
     def check(self, secret):
         """Whether the answer is right now: status and value."""
@@ -49,6 +50,7 @@ class Lab:
     def __init__(self, directory, tools, seed):
         self.directory = directory
         self.tools = tools
+        self.seed = seed
         self.servers = []
         letters = random.Random(seed).choices(string.ascii_letters + string.digits, k=SECRET_BYTES - len('{"value":""}'))
         self.secret = {"value": "".join(letters)}
@@ -62,9 +64,14 @@ class Lab:
             server.stop()
 
     def start(self, name, command, port, environment=None):
+        server = self.spawn(name, command, port, environment)
+        server.wait_listening()
+        return server
+
+    def spawn(self, name, command, port, environment=None):
+        """As `start`, without waiting for anything."""
         server = Server(name, command, port, self.directory, environment)
         self.servers.append(server)
-        server.wait_listening()
         return server
 
     def file(self, name, text):
@@ -74,10 +81,10 @@ class Lab:
         path.write_text(text)
         return path
 
-    def row(self, title, server, path, headers, value, prepare=None, audit=None):
+    def row(self, title, server, path, headers, value, prepare=None, audit=None, spread=()):
         """Takes the memory at rest, then waits until the server answers rightly."""
         time.sleep(SETTLE_SECONDS)
-        row = Row(title, server, path, headers, value, server.rss_mib(), audit)
+        row = Row(title, server, spread[0] if spread else path, headers, value, server.rss_mib(), audit, tuple(spread))
         if prepare:
             prepare()
         server.wait_until("answering rightly", lambda: row.check(self.secret))
@@ -203,57 +210,17 @@ def start_proxied(lab):
         "path_mapping": [{"from": "apps/**", "to": "secret/data/**"}],
     }
     token = lab.file("openbao-token.json", json.dumps({"token": ROOT_TOKEN}))
-    server, audit, _ = product(lab, "proxied", {"backends": [backend], "secrets": {"infra/openbao": {"file": str(token)}}})
-    return lab.vault_row("scaivault-proxy -> OpenBao", server, token=CLIENT_TOKEN, audit=audit)
+    made = product(lab, "proxied", {"backends": [backend], "secrets": {"infra/openbao": {"file": str(token)}}})
+    return lab.vault_row("scaivault-proxy -> OpenBao", made.server, token=CLIENT_TOKEN, audit=made.audit)
 
 
 def start_local(lab):
-    server, audit, api = product(lab, "local", {"store": {"local": ["apps"]}})
+    made = product(lab, "local", {"store": {"local": ["apps"]}})
 
     def put():
-        headers = {"Authorization": "Bearer " + CLIENT_TOKEN, "Content-Type": "application/json"}
-        body = json.dumps({"data": lab.secret, "secret_type": "json"}, separators=(",", ":")).encode()
-        status, answer = ask(api + "/v1/secrets/apps/bench/db", "PUT", headers, body)
-        if status not in (200, 201, 204):
-            raise Failed("the local secret cannot be written: status {}: {}".format(status, answer[:300]))
+        made.call("PUT", "secrets/apps/bench/db", {"data": lab.secret, "secret_type": "json"})
 
-    return lab.vault_row("scaivault-proxy, local store", server, token=CLIENT_TOKEN, prepare=put, audit=audit)
-
-
-def product(lab, name, more):
-    """This proxy with token identity, one permit and a required audit file: the vault wire, the trail, the REST API."""
-    vault, scaivault, admin = free_port(), free_port(), free_port()
-    directory = lab.directory / name
-    directory.mkdir(mode=0o700)
-    audit = directory / "audit.jsonl"
-    token = lab.file(name + "-token", CLIENT_TOKEN)
-    policy = lab.file(name + ".cedar", """
-@id("bench")
-permit (
-  principal in Group::"bench",
-  action in [Action::"read", Action::"write"],
-  resource in Folder::"apps"
-);
-""")
-    local = "127.0.0.1:{}".format
-    client = {"principal": "bench/client", "groups": ["bench"], "folders": ["apps/bench"], "file": str(token)}
-    config = {
-        "version": 1,
-        "audit": {"durability": "write", "sinks": [{"type": "file", "path": str(audit)}]},
-        "admin": {"address": local(admin)},
-        "listeners": [
-            {"wire": "vault", "address": local(vault), "mounts": {"secret": {"kv": 2}},
-             "paths": [{"from": "secret/**", "to": "apps/**"}]},
-            {"wire": "scaivault", "address": local(scaivault)},
-        ],
-        "identity": {"tokens": [client]},
-        "policies": [str(policy)],
-        **more,
-    }
-    path = lab.file(name + ".yaml", json.dumps(config, indent=2))
-    server = lab.start(name, [lab.tools["scaivault-proxy"], "serve", "--config", path], vault)
-    server.wait_until("started", lambda: ask("http://" + local(admin) + "/startupz")[0] == 200)
-    return server, audit, "http://" + local(scaivault)
+    return lab.vault_row("scaivault-proxy, local store", made.server, token=CLIENT_TOKEN, prepare=put, audit=made.audit)
 
 
 # Name on the command line: the tools it needs, and what starts it. In the order of the table.
@@ -266,4 +233,6 @@ ROWS = {
     "nginx-fixed": ({"nginx"}, start_nginx_fixed),
     "agent": ({"agent", "moto_server"}, start_agent),
     "local": ({"scaivault-proxy"}, start_local),
+    "sync-hit": ({"bao", "scaivault-proxy"}, start_sync_hit),
+    "sync-miss": ({"bao", "scaivault-proxy"}, start_sync_miss),
 }

@@ -10,12 +10,13 @@ CPU, RATE = "cpu_us", "requests_per_second"
 GROUPS = (
     ("in front of OpenBao", ("openbao", "nginx-proxy", "pingora", "bao-proxy", "proxied"),
      ((CPU, "pingora"), (CPU, "nginx-proxy"), (RATE, "bao-proxy"))),
-    ("answered from memory", ("nginx-fixed", "agent", "local"), ((CPU, "agent"), (RATE, "agent"), (CPU, "nginx-fixed"))),
+    ("answered here", ("nginx-fixed", "agent", "local", "sync-hit", "sync-miss"),
+     ((CPU, "agent"), (RATE, "agent"), (CPU, "nginx-fixed"))),
 )
 # What, row, metric, then factor and reference of the gate and of the goal. At most for CPU, at least for rates.
 GATES = (
-    ("sync read, CPU", "local", CPU, (1.5, "agent"), (1.0, "agent")),
-    ("sync read, throughput", "local", RATE, (0.8, "agent"), (1.0, "agent")),
+    ("sync read, CPU", "sync-hit", CPU, (1.5, "agent"), (1.0, "agent")),
+    ("sync read, throughput", "sync-hit", RATE, (0.8, "agent"), (1.0, "agent")),
     ("proxied Vault read, CPU", "proxied", CPU, (1.2, "pingora"), (1.0, "nginx-proxy")),
     ("proxied Vault read, throughput", "proxied", RATE, (1.3, "bao-proxy"), (1.5, "bao-proxy")),
 )
@@ -77,7 +78,7 @@ def gates(rows):
         words = ["{} {}x {}".format(sign(metric), *limit) for limit in (gate, goal)]
         met = [meets(metric, value, limit) for value, (limit, _) in zip(values, (gate, goal))]
         found.append(verdict(what, values[0], "x", words, met))
-    for name in ("local", "proxied"):
+    for name in ("local", "sync-hit", "proxied"):
         value = rows[name]["rss_idle_mib"] if name in rows else None
         words = ["<= {} MiB".format(limit) for limit in (IDLE_GATE_MIB, IDLE_GOAL_MIB)]
         met = [meets("rss", value, limit) for limit in (IDLE_GATE_MIB, IDLE_GOAL_MIB)]

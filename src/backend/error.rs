@@ -5,6 +5,8 @@ use thiserror::Error;
 use crate::error::ErrorKind;
 
 const REFUSED: &str = "the backend refused our credential";
+/// How a server words it.
+const NOT_RENEWABLE: &str = "lease is not renewable";
 
 /// Why a backend gave no answer that could be passed on. Never holds the backend's own words: they may hold anything.
 #[derive(Clone, Debug, Error)]
@@ -33,6 +35,9 @@ pub enum BackendError {
     /// The answer was not one we accept: too large, compressed, cut, a redirect, or not of the expected form.
     #[error("unusable answer: {0}")]
     Unusable(&'static str),
+    /// What was lent can only be given back. The backend was not asked.
+    #[error("{}", NOT_RENEWABLE)]
+    NotRenewable,
     /// The backend does not offer this operation.
     #[error("not offered by this backend")]
     Unsupported,
@@ -63,8 +68,18 @@ impl BackendError {
             Self::RateLimited(_) => ErrorKind::RateLimited,
             Self::Denied | Self::Rejected(_) | Self::Unusable(_) => ErrorKind::UpstreamRejected,
             Self::Timeout | Self::Unknown(_) => ErrorKind::Timeout,
+            Self::NotRenewable => ErrorKind::Malformed,
             Self::Unsupported => ErrorKind::Unsupported,
             Self::Conflict => ErrorKind::Conflict,
+        }
+    }
+
+    /// What a client is told beyond the kind.
+    #[must_use]
+    pub const fn detail(&self) -> Option<&'static str> {
+        match self {
+            Self::NotRenewable => Some(NOT_RENEWABLE),
+            _ => None,
         }
     }
 
@@ -91,6 +106,7 @@ impl BackendError {
             | Self::Denied
             | Self::Rejected(_)
             | Self::Unusable(_)
+            | Self::NotRenewable
             | Self::Unsupported
             | Self::Conflict => false,
         }

@@ -1,5 +1,6 @@
 //! `check`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,8 +9,10 @@ use serde::Serialize;
 use super::stdout::say;
 use super::{Done, Output, print_json};
 use crate::app::{self, Examined};
-use crate::config::{self, Problem};
+use crate::config::{self, BackendConfig, BackendRule, BackendSettings, Problem};
 use crate::policy::{Policies, check_cases};
+use crate::secret::{Mode, WriteMode};
+use crate::wire::aws::minimal_policy;
 
 /// Check a configuration file, and its policies' decisions.
 #[derive(Debug, clap::Args)]
@@ -42,6 +45,24 @@ fn lines(problems: &[Problem]) -> Vec<Line<'_>> {
     problems.iter().map(|p| Line { key: &p.key, line: p.line, message: &p.message }).collect()
 }
 
+/// The IAM policy each AWS backend needs at least, by its key path.
+fn rights(config: &config::Config) -> BTreeMap<&str, serde_json::Value> {
+    let backends = config.tenants.iter().flat_map(|tenant| &tenant.backends);
+    let policy = |backend: &'_ BackendSettings| match &backend.config {
+        BackendConfig::AwsSecretsManager(aws) => {
+            let is_written = |rule: &BackendRule| {
+                rule.write_mode.unwrap_or(backend.write_mode) == WriteMode::WriteThrough
+                    && backend.mode_of(rule) == Mode::Sync
+            };
+            let names: Vec<(&str, bool)> =
+                backend.path_mapping.iter().map(|rule| (rule.to.as_str(), is_written(rule))).collect();
+            Some(minimal_policy(&aws.region, &names))
+        }
+        _ => None,
+    };
+    backends.filter_map(|backend| Some((backend.key.as_str(), policy(backend)?))).collect()
+}
+
 impl Check {
     pub(super) fn run(self, output: Output) -> Done {
         let config = config::load(&self.config)?;
@@ -54,10 +75,13 @@ impl Check {
         if output.is_json() {
             print_json(&serde_json::json!({
                 "valid": good, "problems": lines(&problems), "warnings": lines(&warnings), "not_served": lines(&not_built),
-                "cases": cases.as_ref().ok(), "failed_cases": cases.as_ref().err(),
+                "cases": cases.as_ref().ok(), "failed_cases": cases.as_ref().err(), "iam": rights(&config),
             }))?;
         } else {
             self.print(&problems, &warnings, &not_built, good);
+            for (backend, policy) in rights(&config) {
+                say!("\n{backend}: what its identity has to be allowed, as an IAM policy\n{policy:#}");
+            }
             match &cases {
                 Ok(0) => {}
                 Ok(count) => say!("{count} expected decisions hold"),

@@ -53,5 +53,5 @@ fn is_list(call: &crate::secret::PassCall) -> bool {
 /// What a client is told of a backend's trouble; the log gets our own words for it.
 pub(super) fn fault(error: &BackendError, request_id: &str) -> Fault {
     tracing::warn!(request_id, error = %error, "the backend gave no usable answer");
-    Fault { retry_after: error.retry_after(), ..Fault::of(error.kind()) }
+    Fault { detail: error.detail(), retry_after: error.retry_after(), ..Fault::of(error.kind()) }
 }

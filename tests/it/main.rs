@@ -14,6 +14,7 @@
 
 mod architecture;
 mod audit;
+mod aws;
 mod canary;
 mod certs;
 mod check;
@@ -30,6 +31,8 @@ mod fuzz_replay;
 mod harness;
 mod identity;
 mod leak;
+mod leases;
+mod matrix;
 mod peers;
 mod readme;
 mod reload;

@@ -1,10 +1,12 @@
 //! Unmodified clients at work: each session runs against OpenBao and against the proxy in front of the same OpenBao, and what
 //! it saw is compared line by line.
 //!
-//! What may differ is the table in `sdk/allowed.rs`, by client, step and field. A difference that is not listed fails, and so
-//! does a listed one that no longer occurs.
+//! What may differ is the table in `sdk/allowed.rs` (for AWS `sdk/allowed_aws.rs`), by client, step and field. A difference
+//! that is not listed fails, and so does a listed one that no longer occurs.
 
 mod allowed;
+mod allowed_aws;
+mod aws;
 mod difference;
 
 use std::io::Write;

@@ -100,7 +100,7 @@ pub(super) async fn ask_about(backend: &VaultBackend, ask: Ask<'_>, call: &Lease
     let found = seat.and_then(|seat| seat.holds(&id).map(|is_renewable| (seat, is_renewable)));
     let Some((seat, is_renewable)) = found else { return Ok(Reply::Neutral(Outcome::NotFound)) };
     if call.verb == LeaseVerb::Renew && !is_renewable {
-        return Err(BackendError::Unsupported);
+        return Err(BackendError::NotRenewable);
     }
     let url = backend.upstream().url(["sys", "leases", call.verb.as_str()]);
     let wanted = Wanted { lease_id: id.clone(), increment: call.wanted.increment, sync: call.wanted.sync };

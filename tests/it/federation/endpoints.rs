@@ -209,32 +209,3 @@ fn x01_without_a_list_a_backend_points_nowhere_and_never_at_this_process() {
     }
     made(&proxy, &vault("http://127.0.0.1:9"));
 }
-
-/// A name that the system's own table gives this machine and that does not say so.
-fn disguised() -> Option<String> {
-    let hosts = std::fs::read_to_string("/etc/hosts").ok()?;
-    let mut lines = hosts.lines().map(|line| line.split('#').next().unwrap_or_default().split_whitespace());
-    lines.find_map(|mut words| {
-        let address: std::net::Ipv4Addr = words.next()?.parse().ok()?;
-        let name = words.find(|name| !name.contains("local") && !name.contains("loopback"))?;
-        address.is_loopback().then(|| name.to_owned())
-    })
-}
-
-#[test]
-fn x02_a_name_that_stands_for_this_machine_is_not_connected_to() {
-    // where the table has no such name, the tests of `backend::http` still show it under another one
-    let Some(name) = disguised() else { return };
-    for (list, is_asked) in [(r#"["*"]"#, false), (r#"["*", "127.0.0.1", "127.0.1.1"]"#, true)] {
-        let (trapped, count) = trap();
-        let port = trapped.rsplit(':').next().unwrap();
-        let proxy = allowing(list);
-        let credential = json!({"data": {"token": "a-token-nobody-may-see"}});
-        assert_eq!(api(&proxy, "PUT", "/v1/secrets/infra/x01", &credential).status, 201);
-        let at = made(&proxy, &vault(&format!("https://{name}:{port}")));
-        let check = api(&proxy, "POST", &format!("{at}/check"), &Value::Null).json();
-        assert_eq!(check["ok"], false, "{check:#}");
-        assert_eq!(check["error"].to_string().contains("may not be reached"), !is_asked, "{check:#}");
-        assert_eq!(count.load(Ordering::SeqCst) > 0, is_asked, "{list}");
-    }
-}

@@ -150,13 +150,13 @@ fn what_this_release_cannot_serve_is_kept_and_says_why() {
         change(&mut body);
         body
     };
-    let aws = changed("aws", &|body| {
-        body["config"] = json!({"endpoint": crate::peers::openbao().addr, "auth_method": "aws", "role": "r"});
+    let google = changed("google", &|body| {
+        body["config"] = json!({"endpoint": crate::peers::openbao().addr, "auth_method": "gcp", "role": "r"});
     });
     let fallback = changed("fallback", &|body| {
-        body["path_mapping"][0]["fallback"] = json!([{"backend": "aws", "to": "secret/data/x/**"}]);
+        body["path_mapping"][0]["fallback"] = json!([{"backend": "google", "to": "secret/data/x/**"}]);
     });
-    for (body, part) in [(aws, "config.auth_method"), (fallback, "fallback")] {
+    for (body, part) in [(google, "config.auth_method"), (fallback, "fallback")] {
         let at = made(&proxy, &body);
         let shown = get(&proxy, &at);
         assert!(text(&shown, "unsupported").contains(part), "{shown:#}");

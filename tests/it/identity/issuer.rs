@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use super::ISSUER;
 
 /// One signing key.
-pub(super) struct Issuer {
+pub(crate) struct Issuer {
     key: EcdsaKeyPair,
     kid: &'static str,
 }
 
 impl Issuer {
-    pub(super) fn new(kid: &'static str) -> Self {
+    pub(crate) fn new(kid: &'static str) -> Self {
         let random = SystemRandom::new();
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random).unwrap();
@@ -25,7 +25,7 @@ impl Issuer {
     }
 
     /// Its public key as a key set.
-    pub(super) fn jwks(&self) -> String {
+    pub(crate) fn jwks(&self) -> String {
         // one byte of format, then both coordinates
         let (x, y) = self.key.public_key().as_ref()[1..].split_at(32);
         let key = json!({
@@ -36,17 +36,17 @@ impl Issuer {
     }
 
     /// A token of the service account `ledger` in the namespace `payments`, good for an hour.
-    pub(super) fn token(&self) -> String {
+    pub(crate) fn token(&self) -> String {
         self.token_with(&json!({}))
     }
 
     /// The same with other claims; `null` takes one out.
-    pub(super) fn token_with(&self, changes: &Value) -> String {
+    pub(crate) fn token_with(&self, changes: &Value) -> String {
         self.signed(&json!({"alg": "ES256", "typ": "JWT", "kid": self.kid}), changes)
     }
 
     /// A token whose header says that it is not signed, and is not.
-    pub(super) fn unsigned(&self) -> String {
+    pub(crate) fn unsigned(&self) -> String {
         let signed = self.signed(&json!({"alg": "none", "kid": self.kid}), &json!({}));
         let (content, _) = signed.rsplit_once('.').unwrap();
         format!("{content}.")
@@ -73,6 +73,6 @@ impl Issuer {
 }
 
 /// Seconds since 1970.
-pub(super) fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }

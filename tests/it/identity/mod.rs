@@ -5,6 +5,8 @@ mod issuer;
 mod jwt;
 mod revocation;
 
+pub(crate) use issuer::Issuer;
+
 use crate::harness::{ADMIN, BASIC, Proxy, ProxyBuilder};
 
 /// The tenant's issuer in [`jwt_config`].

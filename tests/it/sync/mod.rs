@@ -10,6 +10,7 @@ mod demand;
 mod denied;
 mod first;
 mod flips;
+mod gateway;
 mod names;
 mod outage;
 mod relay;
