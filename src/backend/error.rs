@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::error::ErrorKind;
+use crate::secret::detail;
 
 const REFUSED: &str = "the backend refused our credential";
 /// How a server words it.
@@ -35,6 +36,9 @@ pub enum BackendError {
     /// The answer was not one we accept: too large, compressed, cut, a redirect, or not of the expected form.
     #[error("unusable answer: {0}")]
     Unusable(&'static str),
+    /// The version named does not carry the label it was named with.
+    #[error("{}", detail::LABEL_NOT_THERE)]
+    Mislabelled,
     /// What was lent can only be given back. The backend was not asked.
     #[error("{}", NOT_RENEWABLE)]
     NotRenewable,
@@ -68,7 +72,7 @@ impl BackendError {
             Self::RateLimited(_) => ErrorKind::RateLimited,
             Self::Denied | Self::Rejected(_) | Self::Unusable(_) => ErrorKind::UpstreamRejected,
             Self::Timeout | Self::Unknown(_) => ErrorKind::Timeout,
-            Self::NotRenewable => ErrorKind::Malformed,
+            Self::NotRenewable | Self::Mislabelled => ErrorKind::Malformed,
             Self::Unsupported => ErrorKind::Unsupported,
             Self::Conflict => ErrorKind::Conflict,
         }
@@ -79,6 +83,7 @@ impl BackendError {
     pub const fn detail(&self) -> Option<&'static str> {
         match self {
             Self::NotRenewable => Some(NOT_RENEWABLE),
+            Self::Mislabelled => Some(detail::LABEL_NOT_THERE),
             _ => None,
         }
     }
@@ -107,6 +112,7 @@ impl BackendError {
             | Self::Rejected(_)
             | Self::Unusable(_)
             | Self::NotRenewable
+            | Self::Mislabelled
             | Self::Unsupported
             | Self::Conflict => false,
         }

@@ -6,10 +6,11 @@ use std::cmp::Ordering;
 use super::execute::{Executed, execute, found, untaken, unwrap_value};
 use super::folders::{Names, Walk};
 use super::{Line, No, TenantState};
-use crate::audit::{Disclosure, Grants};
+use crate::audit::{Disclosure, Grants, Refusal};
 use crate::clock::Timestamp;
 use crate::error::ErrorKind;
 use crate::identity::Caller;
+use crate::mapping::Route;
 use crate::policy::Resource;
 use crate::seal::edit;
 use crate::secret::{
@@ -146,19 +147,25 @@ impl Line<'_> {
         holds.then(|| Entry { name, described: described.map(Box::new) })
     }
 
-    /// A second request with the same signature is the first one again, whoever sends it.
-    pub(super) fn check_replay(&self, operation: Operation, caller: &Caller) -> Result<(), No> {
-        match caller.signature {
-            Some(signature)
-                if operation.is_write() && !self.pipeline.seen.is_new(signature, self.now, caller.not_after) =>
-            {
-                Err(No::new(
-                    crate::audit::Refusal::Other { kind: ErrorKind::Unauthenticated, path: None },
-                    Fault::because(ErrorKind::Unauthenticated, detail::REPLAYED),
-                ))
-            }
-            _ => Ok(()),
+    /// A second request with the same signature is the first one again, whoever sends it. A write that says which version
+    /// it makes is done once by itself, where the store keeps that.
+    pub(super) fn check_replay(
+        &self,
+        operation: Operation,
+        secret: &SecretCall,
+        tenant: &TenantState,
+        route: &Route,
+        caller: &Caller,
+    ) -> Result<(), No> {
+        let Some(signature) = caller.signature.filter(|_| operation.is_write()) else { return Ok(()) };
+        let has_token = matches!(&secret.action, SecretAction::Write { options, .. } if options.token.is_some());
+        let backend = route.targets.first().and_then(|target| tenant.backends.get(target.backend as usize));
+        let keeps_tokens = backend.is_none_or(|backend| backend.client.capabilities().flat);
+        if (has_token && keeps_tokens) || self.pipeline.seen.is_new(signature, self.now, caller.not_after) {
+            return Ok(());
         }
+        let kind = ErrorKind::Unauthenticated;
+        Err(No::new(Refusal::Other { kind, path: None }, Fault::because(kind, detail::REPLAYED)))
     }
 }
 

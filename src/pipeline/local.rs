@@ -112,11 +112,11 @@ fn one_again(
         VersionSelector::Number(number) if *number == current => (current, Some(newest), Rank::Current),
         selector => {
             let Some(head) = records.head(path)? else { return Ok(Outcome::NotFound) };
-            let Some(number) = edit::select(&head, selector)? else { return Ok(Outcome::NotFound) };
+            let Some(number) = edit::select(&head, selector)? else { return Ok(no_version()) };
             (number, head.versions.get(&number).cloned(), head.rank(number))
         }
     };
-    let Some(known) = known.filter(|_| number > 0) else { return Ok(Outcome::NotFound) };
+    let Some(known) = known.filter(|_| number > 0) else { return Ok(no_version()) };
     let info = edit::info(number, &known, now).ranked(rank);
     let value = if info.state.is_readable() { records.value_of(path, &stored, number)? } else { None };
     if info.state.is_readable() && value.is_none() {
@@ -130,6 +130,11 @@ fn one_again(
     }
     let updated_at = Some(info.created_at);
     Ok(Outcome::Record(Box::new(SecretRecord { value, secret_type: known.secret_type(), metadata, info, updated_at })))
+}
+
+/// There is a secret, and not this version of it.
+fn no_version() -> Outcome {
+    Outcome::Record(Box::new(SecretRecord::without_version()))
 }
 
 /// Carries out a write.

@@ -335,7 +335,7 @@ impl<'a> Line<'a> {
         let Mapped { tenant, route } = self.resolve(secret, operation, caller)?;
         let permit = self.authorize(caller, operation, tenant, &route)?;
         check_writable(operation, tenant, &route)?;
-        self.check_replay(operation, caller)?;
+        self.check_replay(operation, secret, tenant, &route, caller)?;
         Ok((tenant, Grant { permit, route }))
     }
 

@@ -242,7 +242,7 @@ pub fn relabel(head: &mut Head, change: &LabelMove, now: Timestamp) -> Result<()
     let (from, to) = (named(&change.from)?, named(&change.to)?);
     let carried = carrier(head, &change.stage);
     if from.is_some() && from != carried {
-        return Err(EditError::NotLabelled);
+        return Err(if carried.is_some() { EditError::Labelled } else { EditError::NotLabelled });
     }
     if carried.is_some() && carried != to && from.is_none() {
         return Err(EditError::Labelled);

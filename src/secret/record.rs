@@ -86,6 +86,20 @@ pub struct SecretRecord {
     pub updated_at: Option<Timestamp>,
 }
 
+impl SecretRecord {
+    /// What a read finds where there is a secret and not the version asked for: version 0.
+    #[must_use]
+    pub fn without_version() -> Self {
+        Self {
+            value: None,
+            secret_type: SecretType::Json,
+            metadata: Metadata::new(),
+            info: VersionInfo::default(),
+            updated_at: None,
+        }
+    }
+}
+
 /// What is known about a secret and all its versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Described {

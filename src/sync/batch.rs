@@ -3,10 +3,10 @@
 //! INVARIANT: whoever waits here is answered, also when the step that asked for all of them went away.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::sleep;
 
 use super::desk::{Candidate, Desk};
@@ -31,18 +31,44 @@ struct Waiting {
 /// The values waited for.
 #[derive(Default)]
 pub(super) struct Batch {
-    waiting: Mutex<Vec<Waiting>>,
+    queue: Mutex<Queue>,
     is_refused: AtomicBool,
+    ended: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<Waiting>,
+    under_way: usize,
+    /// Whether one was ever answered: until then there is one at a time.
+    is_granted: bool,
 }
 
 impl Batch {
-    fn take(&self, least: usize) -> Vec<Waiting> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() < least { Vec::new() } else { std::mem::take(&mut *waiting) }
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, waiting: Waiting) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(waiting);
+    /// A batch that is to be asked for now: a full one, or what there is when nobody else can come.
+    fn ready(&self, size: usize, is_late: bool) -> Option<Vec<Waiting>> {
+        let mut queue = self.queue();
+        let is_full = queue.waiting.len() >= size && (queue.is_granted || queue.under_way == 0);
+        let is_last = is_late && queue.under_way == 0 && !queue.waiting.is_empty();
+        if !is_full && !is_last {
+            return None;
+        }
+        queue.under_way += 1;
+        let rest = queue.waiting.len().min(size);
+        let rest = queue.waiting.split_off(rest);
+        Some(std::mem::replace(&mut queue.waiting, rest))
+    }
+
+    fn done(&self, is_granted: bool) {
+        let mut queue = self.queue();
+        queue.under_way = queue.under_way.saturating_sub(1);
+        queue.is_granted |= is_granted;
+        drop(queue);
+        self.ended.notify_waiters();
     }
 }
 
@@ -54,29 +80,28 @@ impl Desk {
             return None;
         }
         let (told, mut answer) = oneshot::channel();
-        self.batch.add(Waiting { rule: candidate.rule, remote: candidate.remote.clone(), told });
-        let full = self.batch.take(size);
-        if full.is_empty() {
+        self.batch.queue().waiting.push(Waiting { rule: candidate.rule, remote: candidate.remote.clone(), told });
+        let mut is_late = false;
+        loop {
+            if let Some(waiting) = self.batch.ready(size, is_late) {
+                self.ask_at_once(waiting).await;
+                continue;
+            }
             tokio::select! {
                 told = &mut answer => return told.unwrap_or(Some(Err(LOST))),
-                () = sleep(LINGER) => self.ask_for(self.batch.take(1), size).await,
+                () = self.batch.ended.notified() => is_late = false,
+                () = sleep(LINGER) => is_late = true,
             }
-        } else {
-            self.ask_for(full, size).await;
-        }
-        answer.await.unwrap_or(Some(Err(LOST)))
-    }
-
-    async fn ask_for(&self, mut waiting: Vec<Waiting>, size: usize) {
-        while !waiting.is_empty() {
-            let rest = waiting.split_off(waiting.len().min(size));
-            self.ask_at_once(std::mem::replace(&mut waiting, rest)).await;
         }
     }
 
     async fn ask_at_once(&self, waiting: Vec<Waiting>) {
         let asks: Vec<Ask<'_>> = waiting.iter().map(|one| self.ask(one.rule, &one.remote)).collect();
         let answers = self.call(self.replica.client.read_many(&asks)).await;
+        if matches!(answers, Err(BackendError::Denied | BackendError::Unsupported)) {
+            self.batch.is_refused.store(true, Ordering::Release);
+        }
+        self.batch.done(answers.is_ok());
         match answers {
             Ok(answers) => {
                 let mut answers = answers.into_iter();
@@ -86,11 +111,11 @@ impl Desk {
                 }
             }
             Err(error @ (BackendError::Denied | BackendError::Unsupported)) => {
-                self.batch.is_refused.store(true, Ordering::Release);
                 if matches!(error, BackendError::Denied) {
                     self.note(ONE_BY_ONE);
                 }
-                for one in waiting {
+                let others = std::mem::take(&mut self.batch.queue().waiting);
+                for one in waiting.into_iter().chain(others) {
                     let _gone = one.told.send(None);
                 }
             }

@@ -75,6 +75,8 @@ pub(super) struct Candidate {
     pub(super) remote: RemoteName,
     /// Whether the copy may go if the backend says that there is nothing of this name.
     pub(super) may_delete: bool,
+    /// Whether nothing says that there is a secret of this name: a rule could have one.
+    pub(super) is_guess: bool,
     /// How often it was tried in this run before.
     pub(super) tries: u8,
 }

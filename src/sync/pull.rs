@@ -123,6 +123,7 @@ impl<'a> Layout<'a> {
             values.extend(read.map(|(value, _)| (entry.number, value)));
         }
         self.keep_ours(&mut head);
+        self.keep_unlabelled(&mut head);
         prune(&mut head, source.max_versions.max(1));
         values.retain(|(number, _)| head.versions.contains_key(number));
         let is_held = |number: &u64| head.versions.get(number).is_some_and(|version| version.held);
@@ -171,6 +172,20 @@ impl<'a> Layout<'a> {
                     version.deleted = Some(version.deleted.map_or(now, |at| at.min(now)));
                 }
                 head.versions.entry(*number).or_insert(version);
+            }
+        }
+    }
+
+    /// Versions that lost their labels stay while all history is kept: a store that tells labelled ones only still has them.
+    fn keep_unlabelled(&self, head: &mut Head) {
+        let ours = self.source.local.filter(|_| self.source.is_ours && self.source.history == History::All);
+        for (number, version) in ours.iter().flat_map(|local| &local.versions) {
+            let native =
+                version.native.as_deref().filter(|native| *native != ONLY_HERE && native.parse::<u64>().is_err());
+            let is_there =
+                native.is_none_or(|native| head.versions.values().any(|it| it.native.as_deref() == Some(native)));
+            if !is_there {
+                head.versions.entry(*number).or_insert(HeadVersion { stages: Vec::new(), ..version.clone() });
             }
         }
     }

@@ -25,7 +25,7 @@ use crate::identity::Principal;
 use crate::seal::trim_memory;
 use crate::secret::{Mode, SecretPath, SyncScope};
 
-/// After so many changed copies memory is given back to the system.
+/// After a run over so many secrets memory is given back to the system.
 const TRIM_AFTER: u64 = 1_000;
 /// How often a station that waits for the index of names looks whether it is there.
 const INDEX_POLL: Duration = Duration::from_millis(20);
@@ -250,10 +250,10 @@ impl Station {
         let ended = run.drive(&mut self.replicas).await;
         board.ended(is_full.then(|| Counts::of(&self.replica)));
         let is_awaited = is_ordered || mailbox.is_promised(&id);
-        let changed = ended.report.created + ended.report.updated;
+        let found = ended.report.found;
         self.after(ended, scope, started, is_awaited).await;
         mailbox.told(&id);
-        if changed >= TRIM_AFTER {
+        if found >= TRIM_AFTER {
             // what a large run needed is not needed again for long
             trim_memory();
         }

@@ -4,7 +4,7 @@
 
 use std::collections::btree_map::Entry;
 
-use super::desk::{Candidate, Desk, StepError};
+use super::desk::{Candidate, Desk, StepError, is_denial};
 use super::mark;
 use super::plan::{Decision, Foreign, Same, Sides, plan};
 use super::pull::{Fetched, Layout, Source, Taken};
@@ -15,7 +15,7 @@ use crate::audit::Grant;
 use crate::backend::BackendError;
 use crate::clock::Timestamp;
 use crate::seal::{Change, Conflict, Head, RemoteMark};
-use crate::secret::{Action, Described, Operation, RuleSettings, VersionInfo};
+use crate::secret::{Action, Described, History, Operation, Outcome, Reply, RuleSettings, VersionInfo};
 
 const LEASED: &str = "a lease-bearing or dynamic value is not copied";
 const TOO_LARGE: &str = "the value is larger than limits.value_bytes";
@@ -85,6 +85,10 @@ pub(super) async fn check(desk: &Desk, candidate: &Candidate) -> Result<Step, St
     let local = desk.replica.records.head(&candidate.path)?;
     let mut seen = match look(desk, candidate).await {
         Err(StepError::Backend(BackendError::Unsupported)) => return Ok(Step::Skipped(LEASED)),
+        // rights to a folder's names are none to a secret called like the folder
+        Err(StepError::Backend(error)) if candidate.is_guess && local.is_none() && is_denial(&error) => {
+            return Ok(Step::Absent);
+        }
         seen => seen?,
     };
     if seen.is_none() && !candidate.may_delete {
@@ -161,6 +165,12 @@ impl Case<'_> {
         let (desk, candidate) = (self.desk, self.candidate);
         let grant = desk.grant(candidate, Action::Write)?;
         let Sight { mark, mut described, mut fetched, .. } = seen;
+        if self.settings.history == History::All && desk.replica.client.capabilities().flat {
+            let ask = desk.ask(candidate.rule, &candidate.remote);
+            if let Reply::Neutral(Outcome::Described(whole)) = desk.call(desk.replica.client.describe(ask)).await? {
+                complete(&mut described, *whole);
+            }
+        }
         let layout = Layout::of(self.source(local.as_ref(), &described));
         let wanted: Vec<VersionInfo> = layout.wanted().into_iter().cloned().collect();
         for info in &wanted {
@@ -253,6 +263,19 @@ impl Case<'_> {
             origin.conflict = None;
         }
     }
+}
+
+/// Adds the versions a glance does not tell of, before those it does, and when each was made.
+fn complete(described: &mut Described, whole: Described) {
+    let (mut older, mut known) = (Vec::new(), std::mem::take(&mut described.versions));
+    for info in whole.versions {
+        match known.iter_mut().find(|known| known.native_id == info.native_id) {
+            Some(known) => known.created_at = info.created_at,
+            None => older.push(info),
+        }
+    }
+    older.append(&mut known);
+    described.versions = older;
 }
 
 /// Our newest version is this remote one from now on.

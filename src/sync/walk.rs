@@ -190,7 +190,7 @@ impl Walk {
 
     fn found(&mut self, rule: u32, path: SecretPath, remote: RemoteName) {
         if self.walks(rule) && self.found.insert(path.clone()) {
-            self.candidates.push(Candidate { rule, path, remote, may_delete: true, tries: 0 });
+            self.candidates.push(Candidate { rule, path, remote, may_delete: true, is_guess: false, tries: 0 });
         }
     }
 
@@ -268,8 +268,14 @@ impl Walk {
         let marker = replica.rules.get(rule as usize).and_then(|settings| settings.kv2_segment);
         let is_holdable = marker.is_none_or(|marker| target.split('/').count() > marker + 1);
         let Some(remote) = RemoteName::parse(target).filter(|_| is_holdable) else { return };
-        if let Ok((path, RuleId { rule, .. })) = replica.router.reverse(replica.index, &remote) {
-            self.found(rule, path, remote);
+        if let Ok((path, id)) = replica.router.reverse(replica.index, &remote) {
+            // `apps/**` may stand for `apps` itself, which hardly anybody has
+            let is_guess = replica.router.could_yield(id, &Folder::from(path.clone()));
+            let before = self.candidates.len();
+            self.found(id.rule, path, remote);
+            for candidate in self.candidates.iter_mut().skip(before) {
+                candidate.is_guess = is_guess;
+            }
         }
     }
 

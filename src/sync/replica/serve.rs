@@ -92,7 +92,7 @@ impl Replica {
         };
         let (age_seconds, cache) = self.freshness(rule, settings, path, copy.agreed_at, now)?;
         let found = match version {
-            Some(version) => self.version(path, &stored, version, now, 0)?,
+            Some(version) => self.version(path, &stored, version, now)?,
             None => {
                 let head = self.records.head(path)?;
                 Found::Here(head.map_or(Outcome::NotFound, |head| edit::described(&head, now)))
@@ -150,7 +150,6 @@ impl Replica {
         stored: &Stored,
         version: &VersionSelector,
         now: Timestamp,
-        attempt: u8,
     ) -> Result<Found, SealError> {
         if stored.current == 0 || stored.is_tombstone() {
             return Ok(Found::Here(Outcome::NotFound));
@@ -171,16 +170,30 @@ impl Replica {
         }
         let value = if is_readable { self.records.value_of(path, stored, number)? } else { None };
         if is_readable && value.is_none() {
-            // a commit may have come between the index and the store; then the answer is already old
-            return match self.records.stored(path).filter(|_| attempt == 0) {
-                Some(again) => self.version(path, &again, version, now, attempt + 1),
-                None if attempt == 0 => Ok(Found::Here(Outcome::NotFound)),
-                None => Err(SealError::Broken),
-            };
+            return self.behind_the_index(path, stored, version, now);
         }
         let metadata = stored.metadata.as_ref().map(|shared| (**shared).clone()).unwrap_or_default();
         let (secret_type, updated_at) = (known.secret_type(), Some(info.created_at));
         Ok(Found::Here(Outcome::Record(Box::new(SecretRecord { value, secret_type, metadata, info, updated_at }))))
+    }
+
+    /// The index names a value that is not in the store. Either a commit took it of which the index is still to learn, then
+    /// the head in the store knows better; or it is lost.
+    fn behind_the_index(
+        &self,
+        path: &SecretPath,
+        stored: &Stored,
+        version: &VersionSelector,
+        now: Timestamp,
+    ) -> Result<Found, SealError> {
+        let Some(head) = self.records.head(path)?.filter(|head| head.current > 0 && !edit::is_tombstone(head)) else {
+            return Ok(Found::Here(Outcome::NotFound));
+        };
+        let is_named = |known: &HeadVersion| known.held && known.is_readable(now);
+        if head.versions.get(&stored.current).is_some_and(is_named) {
+            return Err(SealError::Broken);
+        }
+        self.other_version(path, stored, version, now)
     }
 
     /// A version before the current one, or one the copy does not know.

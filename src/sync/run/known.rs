@@ -9,8 +9,14 @@ pub(in crate::sync) fn locate(replica: &Replica, path: &SecretPath) -> Option<Ca
     let route = replica.router.resolve(path)?;
     let (id, target) = (route.rule?, route.targets.first()?);
     let is_ours = id.backend == replica.index && target.backend == replica.index && route.mode == Mode::Sync;
-    let candidate =
-        Candidate { rule: id.rule, path: path.clone(), remote: target.remote.clone(), may_delete: true, tries: 0 };
+    let candidate = Candidate {
+        rule: id.rule,
+        path: path.clone(),
+        remote: target.remote.clone(),
+        may_delete: true,
+        is_guess: false,
+        tries: 0,
+    };
     is_ours.then_some(candidate)
 }
 

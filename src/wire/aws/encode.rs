@@ -12,6 +12,7 @@ use crate::wire::{Answer, AwsFacts, Fault, Reveal, SystemRequest, WireResponse};
 
 pub(super) const JSON: &str = "application/x-amz-json-1.1";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+const OWN_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 pub(super) fn encode(shape: &Shape, answer: Answer<'_>, reveal: Reveal<'_>) -> WireResponse {
     match (answer, shape) {
@@ -95,5 +96,9 @@ pub(super) fn bytes(body: &impl Serialize, room: usize) -> Result<Bytes, Trouble
 pub(super) fn mark(response: &mut WireResponse, reveal: Reveal<'_>) {
     if let Ok(id) = HeaderValue::from_str(reveal.request_uuid) {
         response.headers.insert(REQUEST_ID, id);
+    }
+    // the same id as the trail and the log have it
+    if let Ok(id) = HeaderValue::from_str(reveal.request_id) {
+        response.headers.insert(OWN_REQUEST_ID, id);
     }
 }

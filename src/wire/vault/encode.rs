@@ -104,6 +104,8 @@ fn neutral(shape: Shape, outcome: Outcome, reveal: Reveal<'_>) -> WireResponse {
             Shape::Kv2Written => ok(&Envelope::new(reveal.request_uuid, version_metadata(&info, &custom), ())),
             _ => empty(),
         },
+        // no version at all is nothing at all
+        Outcome::Record(record) if record.info.version == 0 && record.value.is_none() => not_found(),
         Outcome::Record(record) => match shape {
             Shape::Kv2Subkeys(depth) => subkeys(&record, depth, reveal),
             Shape::Kv1 => read_v1(&record, reveal),

@@ -53,6 +53,9 @@ fn a_secret_lives_and_dies_as_it_does_at_the_service() {
     client.ok("UpdateSecretVersionStage", &moved);
     assert_eq!(client.text("local/one"), "staged");
     assert_eq!(secret(&proxy, "local/one").json()["data"], "staged", "for the other wires, too");
+    // the order of the members makes it another request than the one before, which would be a replay
+    let moved = json!({"MoveToVersionId": third, "SecretId": "local/one", "VersionStage": "AWSCURRENT",
+        "RemoveFromVersionId": second});
     assert_eq!(client.refused("UpdateSecretVersionStage", &moved), "InvalidParameterException", "it has moved");
     let told = labels(&client, "local/one");
     assert_eq!((&told[&second], told[&third].as_array().unwrap().len()), (&json!(["AWSPREVIOUS"]), 2), "{told}");

@@ -45,13 +45,21 @@ fn five_thousand_secrets_are_copied_by_lists_and_batches_and_looked_at_by_lists(
     // the run at the start and the one ordered here may be two
     let lists = relay.count("ListSecrets");
     assert!(lists == COUNT / PAGE || lists == 2 * (COUNT / PAGE), "{lists} lists");
-    assert_eq!(relay.count("BatchGetSecretValue"), COUNT.div_ceil(BATCH), "each value in one batch");
+    // a commit that takes its time leaves a batch now and then less than full
+    let batches = relay.count("BatchGetSecretValue");
+    let least = COUNT.div_ceil(BATCH);
+    assert!((least..=least + least / 20).contains(&batches), "each value in one batch: {batches} of {least}");
+    let asked: usize =
+        relay.calls().iter().map(|call| call.parameters["SecretIdList"].as_array().map_or(0, Vec::len)).sum();
+    assert_eq!(asked, COUNT, "each value once");
     let others: Vec<_> = relay
         .calls()
         .into_iter()
         .filter(|call| !matches!(call.operation.as_str(), "ListSecrets" | "BatchGetSecretValue"))
         .collect();
-    assert!(others.is_empty(), "lists and batches, nothing more: {others:?}");
+    // `**` may stand for nothing: the one secret that is called like the folder is looked at by its name
+    let is_folder = |call: &super::relay::Call| call.parameters["SecretId"] == "bulk";
+    assert!(others.len() <= 2 && others.iter().all(is_folder), "lists and batches, nothing more: {others:?}");
     let ids = |call: &super::relay::Call| call.parameters["SecretIdList"].as_array().map_or(0, Vec::len);
     assert!(relay.calls().iter().all(|call| ids(call) <= BATCH), "the service takes {BATCH} in a batch");
 
@@ -59,7 +67,8 @@ fn five_thousand_secrets_are_copied_by_lists_and_batches_and_looked_at_by_lists(
     let second = desk.complete();
     assert_eq!((&second["unchanged"], &second["read"]), (&json!(COUNT), &json!(0)), "{second:#}");
     let lists = relay.count("ListSecrets");
-    assert_eq!((lists, relay.calls().len()), (COUNT / PAGE, lists), "a second run lists only");
+    let others = relay.calls().iter().filter(|call| call.operation != "ListSecrets" && !is_folder(call)).count();
+    assert_eq!((relay.count("ListSecrets"), others), (COUNT / PAGE, 0), "a second run lists only");
 
     relay.forget();
     let client = Client::of(&proxy, app());

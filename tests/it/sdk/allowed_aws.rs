@@ -19,6 +19,8 @@ const CRASH: &str = "moto fails with a page of HTML";
 const VERSIONS_ARN: &str = "moto puts the name where the ARN belongs";
 const SORTED: &str = "neither stand-in sorts as it is asked to";
 const PROMOTED: &str = "moto goes on to read the version that is no longer AWSCURRENT";
+const UPDATED: &str =
+    "an update with a value moves AWSCURRENT and AWSPREVIOUS; moto leaves them where a promotion put them";
 const DELETED: &str =
     "with a deleted secret the service refuses writes, and says of a create that the name is being deleted";
 const LABELS: &str = "a label that is on a version moves only if the version is named";
@@ -29,6 +31,7 @@ const TOKENS: &str = "ministack does not know a ClientRequestToken again";
 const EMPTY: &str = "a secret without a value has no version; ministack makes an empty one";
 const DENIED: &str =
     "ministack denies with 403, and signs none of its refusals with a request id; the service says 400 and gives one";
+const BOUNDS: &str = "what is out of its documented bounds fails the validation that comes before everything else";
 const FORCED: &str = "forcing a deletion of what is not there succeeds";
 const CODE: &str = "moto has a code of its own for it";
 
@@ -87,17 +90,20 @@ pub(super) const AWS: &[Allowed] = &[
         fields: "/data/SecretString /data/VersionId /data/VersionStages",
         why: PROMOTED,
     },
+    Allowed {
+        clients: ON_MOTO,
+        steps: "update_describe tag_describe delete_describe",
+        fields: "/data/VersionIdsToStages",
+        why: UPDATED,
+    },
+    Allowed { clients: ON_MOTO, steps: "list_own", fields: "/data/SecretList", why: UPDATED },
     Allowed { clients: ON_MOTO, steps: "delete_create delete_put", fields: "/outcome", why: DELETED },
     Allowed { clients: ON_MINISTACK, steps: "delete_create", fields: "/outcome", why: DELETED },
     Allowed { clients: ON_MOTO, steps: "stage_without_from", fields: "/outcome", why: LABELS },
     Allowed { clients: ON_MOTO, steps: "password_too_long", fields: "/outcome", why: CODE },
     Allowed { clients: ON_MINISTACK, steps: "list_name_case list_negated", fields: "/data/SecretList", why: FILTERS },
-    Allowed {
-        clients: ON_MINISTACK,
-        steps: "put_staged_describe update_describe tag_describe delete_describe",
-        fields: "/data/VersionIdsToStages",
-        why: PRUNED,
-    },
+    Allowed { clients: ON_MINISTACK, steps: "put_staged_describe", fields: "/data/VersionIdsToStages", why: PRUNED },
+    Allowed { clients: ON_MINISTACK, steps: "password_too_long", fields: "/outcome", why: BOUNDS },
     Allowed { clients: ON_MINISTACK, steps: "put_staged_versions", fields: "/data/Versions", why: PRUNED },
     Allowed { clients: ON_MINISTACK, steps: "list_own delete_list", fields: "/data/SecretList", why: PRUNED },
     Allowed {

@@ -16,5 +16,6 @@ mod outage;
 mod relay;
 mod restart;
 mod source;
+mod under_writes;
 mod world;
 mod writes;

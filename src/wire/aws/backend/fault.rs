@@ -12,6 +12,7 @@ use crate::backend::{Answer, Attempt, BackendError};
 /// How the service, and those that imitate it, say that a secret waits for its deletion.
 const DELETED: [&str; 3] = ["marked for deletion", "marked deleted", "scheduled for deletion"];
 const NOT_DELETED: &str = "not scheduled for deletion";
+const NO_VALUE: &str = "specified secret value for";
 const WRONG_STAGE: &str = "VersionStage that is not associated";
 /// How the service says that our clock is not its own.
 const SKEWED: [&str; 2] = ["Signature expired", "Signature not yet current"];
@@ -22,8 +23,10 @@ const WRONG_CLOCK: BackendError = BackendError::Login("this machine's clock diff
 pub(super) enum Told {
     /// A success.
     Answer(Answer),
-    /// There is no such secret or version.
+    /// There is no such secret.
     Absent,
+    /// There is such a secret, and not the version asked for.
+    NoValue,
     /// The secret is deleted, and can be restored.
     Deleted,
     /// The secret was to be restored, and is not deleted.
@@ -88,11 +91,15 @@ pub(super) fn of_code(code: &str, message: &str) -> Option<Result<Told, Refusal>
     let says = |text: &&str| message.contains(*text);
     let error = |error| Some(Err(Refusal::Error(error)));
     match code {
+        // one imitation calls this by the type of absence
+        "InvalidRequestException" | "ResourceNotFoundException" if says(&WRONG_STAGE) => {
+            error(BackendError::Mislabelled)
+        }
+        "ResourceNotFoundException" if says(&NO_VALUE) => Some(Ok(Told::NoValue)),
         "ResourceNotFoundException" => Some(Ok(Told::Absent)),
         "ResourceExistsException" => Some(Ok(Told::Exists)),
         "InvalidRequestException" if says(&NOT_DELETED) => Some(Ok(Told::Alive)),
         "InvalidRequestException" if DELETED.iter().any(says) => Some(Ok(Told::Deleted)),
-        "InvalidRequestException" if says(&WRONG_STAGE) => Some(Ok(Told::Absent)),
         "InvalidSignatureException" | "SignatureDoesNotMatch" | "RequestExpired" if SKEWED.iter().any(says) => {
             error(WRONG_CLOCK)
         }
@@ -168,7 +175,7 @@ mod tests {
         }
         assert!(matches!(told(400, code, "Secret is not scheduled for deletion."), Ok(Told::Alive)));
         let mismatch = "You provided a VersionStage that is not associated to the provided VersionId.";
-        assert!(matches!(told(400, code, mismatch), Ok(Told::Absent)));
+        assert!(matches!(told(400, code, mismatch), Err(Refusal::Error(BackendError::Mislabelled))));
         assert!(matches!(told(400, code, "Something else."), Err(Refusal::Error(BackendError::Rejected(400)))));
     }
 

@@ -9,7 +9,7 @@ use super::neutral;
 use super::read::parsed;
 use super::schema::{BatchError, BatchPage, GetMany, Value};
 use crate::backend::{Ask, BackendError};
-use crate::secret::{Outcome, Reply};
+use crate::secret::{Outcome, Reply, SecretRecord};
 
 const NOT_VALUES: BackendError = BackendError::Unusable("not an answer about several secrets");
 const LEFT_OUT: BackendError = BackendError::Unusable("an answer about several secrets that leaves this one out");
@@ -76,6 +76,7 @@ impl Found {
         let (code, message) = (error.error_code.as_deref(), error.message.as_deref());
         match of_code(code.unwrap_or_default(), message.unwrap_or_default()) {
             Some(Ok(Told::Absent)) => Ok(Some(Outcome::NotFound)),
+            Some(Ok(Told::NoValue)) => Ok(Some(Outcome::Record(Box::new(SecretRecord::without_version())))),
             Some(Ok(Told::Deleted)) => Ok(None),
             Some(Err(Refusal::Error(error))) => Err(error),
             _ => Err(BackendError::Rejected(400)),

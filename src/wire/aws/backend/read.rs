@@ -54,7 +54,15 @@ impl AwsBackend {
             return Ok(Reply::Neutral(Outcome::NotFound));
         }
         let body = Get { secret_id: ask.remote.as_str(), version_id, version_stage };
-        match self.upstream.ask("GetSecretValue", &body, ask.request_id).await? {
+        let told = self.upstream.ask("GetSecretValue", &body, ask.request_id).await?;
+        if let (Told::Answer(answer), Some(_), Some(stage)) = (&told, version_id, version_stage) {
+            // whatever the other side makes of both, a value leaves only with both
+            let glance: ValueGlance = parsed(answer, NOT_A_VALUE)?;
+            if !glance.version_stages.iter().flatten().any(|carried| carried == stage) {
+                return Err(BackendError::Mislabelled);
+            }
+        }
+        match told {
             Told::Answer(answer) if ask.dialect == Dialect::Aws => native_value(ask, answer).map(Reply::Native),
             Told::Answer(answer) => {
                 let value: Value = parsed(&answer, NOT_A_VALUE)?;
@@ -62,6 +70,7 @@ impl AwsBackend {
                 Ok(Reply::Neutral(Outcome::Record(Box::new(neutral::record(value)?))))
             }
             Told::Absent => Ok(Reply::Neutral(Outcome::NotFound)),
+            Told::NoValue => Ok(Reply::Neutral(Outcome::Record(Box::new(SecretRecord::without_version())))),
             Told::Deleted => Ok(Reply::Neutral(self.deleted(ask).await)),
             Told::Alive | Told::Exists => Err(BackendError::Rejected(400)),
         }

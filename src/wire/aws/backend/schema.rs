@@ -75,6 +75,7 @@ pub(super) struct Value {
 #[serde(rename_all = "PascalCase")]
 pub(super) struct ValueGlance {
     pub(super) name: String,
+    pub(super) version_stages: Option<Vec<String>>,
     pub(super) created_date: Option<Epoch>,
     pub(super) secret_string: Option<serde::de::IgnoredAny>,
     pub(super) secret_binary: Option<serde::de::IgnoredAny>,

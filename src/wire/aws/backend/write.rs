@@ -201,7 +201,7 @@ fn written(told: Told, token: &str) -> Result<String, BackendError> {
         }
         // the identifier is another version's, or somebody else made the secret meanwhile
         Told::Exists | Told::Deleted => Err(BackendError::Conflict),
-        Told::Absent | Told::Alive => Err(REFUSED),
+        Told::Absent | Told::NoValue | Told::Alive => Err(REFUSED),
     }
 }
 
