@@ -65,7 +65,7 @@ def more(connection):
     return got
 
 
-def copier(lab, name, folder, store=None):
+def copier(lab, name, folder, store=None, listener=None, access_key=None):
     """A proxy with a sealed store, empty yet, whose `apps/FOLDER/**` are copies of the OpenBao's `FOLDER/**`."""
     backend = {
         "name": "openbao", "type": "hashicorp-vault", "mode": "sync", "sync_interval": "24h",
@@ -78,7 +78,7 @@ def copier(lab, name, folder, store=None):
         "backends": [backend], "secrets": {"infra/openbao": {"file": str(token)}},
         "seal": {"provider": "file", "path": str(key)},
         "store": {"path": str(lab.directory / name / "store" / "store.redb"), **(store or {})},
-    })
+    }, listener, access_key)
 
 
 def run(made):

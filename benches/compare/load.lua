@@ -1,5 +1,6 @@
 -- The same GET on every connection, with the headers given as arguments; wrk formats it once, not once a request. Arguments
 -- that begin with a slash are paths that are asked in turn instead: formatted once too, and each thread begins elsewhere.
+-- One that begins with POST is the body of one.
 -- The last line on stdout is what measure.py reads; latencies and the duration are in microseconds.
 
 local threads = 0
@@ -12,8 +13,12 @@ end
 function init(args)
   local paths = {}
   for _, argument in ipairs(args) do
-    local name, value = argument:match("^([^:/]+): (.*)$")
-    if name then
+    local name, value = argument:match("^([^:/ ]+): (.*)$")
+    local body = argument:match("^POST (.*)$")
+    if body then
+      wrk.method = "POST"
+      wrk.body = body
+    elseif name then
       wrk.headers[name] = value
     else
       paths[#paths + 1] = argument

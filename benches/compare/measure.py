@@ -27,6 +27,7 @@ def load(wrk, row, seconds):
         str(wrk), "--threads", str(CLIENT_THREADS), "--connections", str(CONNECTIONS), "--duration", "{}s".format(seconds),
         "--timeout", "5s", "--script", str(SCRIPT), row.server.url + row.path, "--",
         *("{}: {}".format(name, value) for name, value in row.headers.items()), *row.spread,
+        *(["POST " + row.body] if row.body else []),
     ]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False)

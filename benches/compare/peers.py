@@ -10,6 +10,7 @@ import string
 import time
 from dataclasses import dataclass
 
+from aws import start_aws_hit
 from copies import ROOT_TOKEN, start_sync_hit, start_sync_miss
 from process import Failed, Server, ask, free_port
 from product import CLIENT_TOKEN, product
@@ -23,7 +24,8 @@ REGION = "eu-west-1"
 
 @dataclass
 class Row:
-    """One measured server. `value` finds the secret in an answer; `spread` are paths asked in turn."""
+    """One measured server. `value` finds the secret in an answer; `spread` are paths asked in turn. With a
+    `body` it is a POST. `renew` makes headers that only hold for a while."""
 
     title: str
     server: Server
@@ -33,10 +35,17 @@ class Row:
     rss_idle: float
     audit: object = None
     spread: tuple = ()
+    body: str = ""
+    renew: object = None
 
     def check(self, secret):
         """Whether the answer is right now: status and value."""
-        status, body = ask(self.server.url + self.path, headers=self.headers)
+        if self.renew:
+            self.headers = self.renew()
+        if self.body:
+            status, body = ask(self.server.url + self.path, "POST", self.headers, self.body.encode())
+        else:
+            status, body = ask(self.server.url + self.path, headers=self.headers)
         if status != 200:
             raise Failed("{}: status {}: {}".format(self.title, status, body[:300].decode(errors="replace")))
         if self.value(json.loads(body)) != secret:
@@ -81,10 +90,11 @@ class Lab:
         path.write_text(text)
         return path
 
-    def row(self, title, server, path, headers, value, prepare=None, audit=None, spread=()):
+    def row(self, title, server, path, headers, value, prepare=None, audit=None, spread=(), body="", renew=None):
         """Takes the memory at rest, then waits until the server answers rightly."""
         time.sleep(SETTLE_SECONDS)
-        row = Row(title, server, spread[0] if spread else path, headers, value, server.rss_mib(), audit, tuple(spread))
+        row = Row(title, server, spread[0] if spread else path, headers, value, server.rss_mib(), audit, tuple(spread),
+                  body, renew)
         if prepare:
             prepare()
         server.wait_until("answering rightly", lambda: row.check(self.secret))
@@ -235,4 +245,5 @@ ROWS = {
     "local": ({"scaivault-proxy"}, start_local),
     "sync-hit": ({"bao", "scaivault-proxy"}, start_sync_hit),
     "sync-miss": ({"bao", "scaivault-proxy"}, start_sync_miss),
+    "aws-hit": ({"bao", "scaivault-proxy"}, start_aws_hit),
 }

@@ -55,8 +55,8 @@ class Product:
             time.sleep(0.001)
 
 
-def product(lab, name, more):
-    """Starts one with further keys at the top level of its configuration."""
+def product(lab, name, more, listener=None, access_key=None):
+    """Starts one with further keys at the top level of its configuration, a further listener and an access key."""
     vault, scaivault, admin = free_port(), free_port(), free_port()
     directory = lab.directory / name
     directory.mkdir(mode=0o700)
@@ -73,8 +73,9 @@ def product(lab, name, more):
             {"wire": "vault", "address": local(vault), "mounts": {"secret": {"kv": 2}},
              "paths": [{"from": "secret/**", "to": "apps/**"}]},
             {"wire": "scaivault", "address": local(scaivault)},
+            *([listener] if listener else []),
         ],
-        "identity": {"tokens": [client]},
+        "identity": {"tokens": [client], **({"access_keys": [access_key]} if access_key else {})},
         "policies": [str(policy)],
         **more,
     }

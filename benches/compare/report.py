@@ -10,7 +10,7 @@ CPU, RATE = "cpu_us", "requests_per_second"
 GROUPS = (
     ("in front of OpenBao", ("openbao", "nginx-proxy", "pingora", "bao-proxy", "proxied"),
      ((CPU, "pingora"), (CPU, "nginx-proxy"), (RATE, "bao-proxy"))),
-    ("answered here", ("nginx-fixed", "agent", "local", "sync-hit", "sync-miss"),
+    ("answered here", ("nginx-fixed", "agent", "local", "sync-hit", "sync-miss", "aws-hit"),
      ((CPU, "agent"), (RATE, "agent"), (CPU, "nginx-fixed"))),
 )
 # What, row, metric, then factor and reference of the gate and of the goal. At most for CPU, at least for rates.

@@ -98,17 +98,20 @@ struct Target {
     endpoint: String,
     key_id: String,
     key: String,
+    /// Whether this is the stand-in itself.
+    is_direct: bool,
 }
 
 impl Target {
     fn direct(server: &Aws) -> Self {
         let text = |name: &str| server.seed["app"][name].as_str().unwrap().to_owned();
-        Self { endpoint: server.addr.clone(), key_id: text("access_key_id"), key: text("secret_access_key") }
+        let (key_id, key) = (text("access_key_id"), text("secret_access_key"));
+        Self { endpoint: server.addr.clone(), key_id, key, is_direct: true }
     }
 
     fn proxied(proxy: &Proxy) -> Self {
         let endpoint = format!("http://{}", proxy.address("aws"));
-        Self { endpoint, key_id: KEY_ID.to_owned(), key: KEY.to_owned() }
+        Self { endpoint, key_id: KEY_ID.to_owned(), key: KEY.to_owned(), is_direct: false }
     }
 
     /// Runs a program with a plan; yields what it printed and what it logged.
@@ -147,7 +150,7 @@ impl Target {
         normaliser.stdin.take().unwrap().write_all(&record).unwrap();
         let lines = normaliser.wait_with_output().unwrap();
         assert!(lines.status.success(), "{client:?}: the record could not be normalised");
-        (Recorded::parse(&String::from_utf8(lines.stdout).unwrap()), log)
+        (Recorded::parse_of(&String::from_utf8(lines.stdout).unwrap(), self.is_direct), log)
     }
 }
 

@@ -18,10 +18,19 @@ pub(super) struct Recorded(Vec<(String, Value)>);
 impl Recorded {
     /// Reads normalised lines.
     pub(super) fn parse(lines: &str) -> Self {
+        Self::parse_of(lines, false)
+    }
+
+    /// As [`Self::parse`], of a server whose connections are not ours.
+    pub(super) fn parse_of(lines: &str, may_retry: bool) -> Self {
         let mut steps: Vec<(String, Value)> = Vec::new();
         for line in lines.lines() {
-            let step: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            let mut step: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
             let name = step["step"].as_str().unwrap().to_owned();
+            // a connection that breaks on a busy machine is tried again; what matters is that nothing we say asks for it
+            if let (Some(1..), true) = (step["retries"].as_u64(), may_retry) {
+                step["retries"] = Value::from(0);
+            }
             assert!(steps.iter().all(|(known, _)| *known != name), "the step `{name}` was recorded twice");
             steps.push((name, step));
         }
