@@ -182,7 +182,10 @@ fn cloud_variables(config: &Config, wires: &[String]) -> Result<Vec<(&'static st
         ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "workload".to_owned()),
     ];
     let has_region = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().any(|name| std::env::var_os(name).is_some());
-    set.extend(region.clone().filter(|_| !has_region).map(|region| ("AWS_REGION", region)));
+    if let Some(region) = region.clone().filter(|_| !has_region) {
+        // the SDK for Python knows only the second
+        set.extend([("AWS_REGION", region.clone()), ("AWS_DEFAULT_REGION", region)]);
+    }
     Ok(set)
 }
 

@@ -126,9 +126,9 @@ pub(super) fn exists(
 }
 
 /// The local secrets directly in a folder, folders with a slash: copies are listed by their rules.
-pub(super) fn local_children(tenant: &TenantState, folder: &Folder) -> Result<Vec<String>, Fault> {
+pub(super) fn local_children(tenant: &TenantState, folder: &Folder, now: Timestamp) -> Result<Vec<String>, Fault> {
     tenant.records.indexed().map_err(|error| Fault::of(error.kind()))?;
-    Ok(names(crate::sync::children(&tenant.records, folder, |stored| stored.copy.is_none())))
+    Ok(names(crate::sync::children(&tenant.records, folder, |stored| stored.copy.is_none() && !stored.is_expired(now))))
 }
 
 fn found<'t>(tenant: &'t TenantState, route: &Route) -> Option<(&'t Replica, RuleId, &'t BackendState)> {

@@ -30,7 +30,7 @@ impl Line<'_> {
             let (rule, backend, kind) = match source {
                 ListSource::Local => {
                     let place = Source { folder, below, rule: None };
-                    let found = replica::local_children(walk.tenant, folder)?;
+                    let found = replica::local_children(walk.tenant, folder, self.now)?;
                     add(&mut children, found.into_iter().filter(|child| self.leads_back(walk, &place, child)));
                     continue;
                 }
@@ -174,7 +174,8 @@ impl Line<'_> {
         }
         let Some(route) = walk.tenant.router.resolve(path) else { return Ok(false) };
         let (Some(rule), Some(target)) = (route.rule, route.targets.first()) else {
-            return Ok(walk.tenant.records.stored(path).is_some_and(|stored| stored.copy.is_none()));
+            let stored = walk.tenant.records.stored(path);
+            return Ok(stored.is_some_and(|stored| stored.copy.is_none() && !stored.is_expired(self.now)));
         };
         let Some(state) = walk.tenant.backends.get(target.backend as usize) else { return Ok(false) };
         if route.mode == Mode::Sync {

@@ -16,7 +16,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 
 use crate::certs::{Authority, Pair};
-use crate::harness::{ADMIN, BASIC, POLICIES, Proxy, READER, wait_until};
+use crate::harness::{ADMIN, BASIC, POLICIES, Proxy, READER, request, wait_until};
 use crate::stub::{Seen, Stub};
 
 const TERM: i32 = 15;
@@ -48,11 +48,16 @@ struct Listener {
 
 impl Listener {
     fn open(proxy: &Proxy, token: &str) -> Self {
+        Self::open_with(proxy, token, "")
+    }
+
+    /// The same with further lines in the head, each with its end.
+    fn open_with(proxy: &Proxy, token: &str, lines: &str) -> Self {
         let address = proxy.address("scaivault");
         let mut stream = TcpStream::connect(&address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let head = format!(
-            "GET /v1/events HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nAccept: text/event-stream\r\n\r\n"
+            "GET /v1/events HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nAccept: text/event-stream\r\n{lines}\r\n"
         );
         stream.write_all(head.as_bytes()).unwrap();
         let mut reader = BufReader::new(stream);
@@ -65,10 +70,18 @@ impl Listener {
 
     /// One that has been let in and hears everything from now on.
     fn listening(proxy: &Proxy, token: &str) -> Self {
-        let mut listener = Self::open(proxy, token);
-        assert!(listener.head.starts_with("HTTP/1.1 200 "), "{}", listener.head);
-        assert_eq!(listener.chunk().unwrap(), "retry: 2000\n: listening\n\n");
-        listener
+        Self::open(proxy, token).greeted()
+    }
+
+    /// The admin, who was there before and heard this event last.
+    fn back(proxy: &Proxy, last: &str) -> Self {
+        Self::open_with(proxy, ADMIN, &format!("Last-Event-ID: {last}\r\n")).greeted()
+    }
+
+    fn greeted(mut self) -> Self {
+        assert!(self.head.starts_with("HTTP/1.1 200 "), "{}", self.head);
+        assert_eq!(self.chunk().unwrap(), "retry: 2000\n: listening\n\n");
+        self
     }
 
     fn header(&self, name: &str) -> &str {
@@ -89,10 +102,15 @@ impl Listener {
 
     /// The next event.
     fn event(&mut self) -> Value {
+        data(&self.message()).unwrap()
+    }
+
+    /// The next message that holds an event.
+    fn message(&mut self) -> String {
         loop {
             let chunk = self.chunk().expect("the stream ended");
-            if let Some(event) = data(&chunk) {
-                return event;
+            if data(&chunk).is_some() {
+                return chunk;
             }
         }
     }
@@ -193,6 +211,61 @@ fn a_silent_stream_is_kept_alive_and_ends_when_the_process_drains() {
     proxy.signal(TERM);
     assert_eq!(listener.chunk(), None);
     assert!(proxy.wait_exit(SOON).success());
+}
+
+#[test]
+fn who_comes_back_is_told_what_happened_meanwhile_and_then_what_happens() {
+    let mut proxy = Proxy::builder().start();
+    let mut gone = Listener::listening(&proxy, ADMIN);
+    let mut witness = Listener::listening(&proxy, ADMIN);
+    proxy.write_config(&spoiled(BASIC));
+    let message = gone.message();
+    drop(gone);
+    let first = witness.event();
+    let id = first["id"].as_str().unwrap();
+    assert!(message.starts_with(&format!("id: {id}\nevent: config.rejected\ndata: ")), "{message}");
+
+    proxy.write_config(&BASIC.replace("identity:", "identitty:"));
+    let second = witness.event();
+    assert!(second["data"]["problems"].to_string().contains("identitty"), "{second}");
+    let mut back = Listener::back(&proxy, id);
+    assert_eq!(back.event(), second, "nothing is told twice, and nothing is left out");
+    let mut stranger = Listener::back(&proxy, "00000000000000000000000000");
+    assert_eq!(stranger.chunk().unwrap(), ": events may be missing here\n\n", "of an event nobody knows");
+    assert_eq!([stranger.event(), stranger.event()], [first.clone(), second.clone()]);
+    let mut anew = Listener::back(&proxy, "");
+
+    proxy.write_config(&BASIC.replace("listeners:", "listners:"));
+    let third = witness.event();
+    assert!(third != first && third != second, "{third}");
+    for (who, listener) in [("back", &mut back), ("a stranger", &mut stranger), ("anew", &mut anew)] {
+        assert_eq!(listener.event(), third, "{who}");
+    }
+}
+
+#[test]
+fn what_is_no_id_of_an_event_is_refused() {
+    let proxy = Proxy::builder().start();
+    let bearer = format!("Bearer {ADMIN}");
+    let id = "01J9ZQ6W3N8X2T5V7Y0R4M6K8P";
+    let lower = id.to_ascii_lowercase();
+    let (short, long) = (&id[1..], format!("{id}0"));
+    // the last one would be of a time after the end of ULIDs
+    for bad in ["nonsense", "1", lower.as_str(), short, long.as_str(), "8ZZZZZZZZZZZZZZZZZZZZZZZZZ"] {
+        let headers = [("Authorization", bearer.as_str()), ("Last-Event-ID", bad)];
+        refuses(&proxy, &headers, bad);
+    }
+    refuses(&proxy, &[("Authorization", &bearer), ("Last-Event-ID", id), ("Last-Event-ID", id)], "one too many");
+}
+
+/// A subscription that is refused as malformed, in one line.
+fn refuses(proxy: &Proxy, headers: &[(&str, &str)], what: &str) {
+    let refused = request(&proxy.address("scaivault"), "GET", "/v1/events", headers, b"");
+    assert_eq!(refused.status, 400, "{what}: {}", refused.text());
+    assert_eq!(refused.header("content-type"), Some("application/problem+json"), "{what}");
+    assert_eq!(refused.json()["kind"], "malformed", "{what}");
+    let lines = proxy.audit_of(&refused);
+    assert_eq!((lines.len(), lines[0]["outcome"].as_str()), (1, Some("malformed")), "{what}: {lines:?}");
 }
 
 #[test]

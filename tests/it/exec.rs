@@ -1,5 +1,7 @@
-//! `exec`: a command with a proxy of its own, before a real OpenBao. The command's secrets client works, the command's end
-//! is the whole's end, and nothing is left behind.
+//! `exec`: a command with a proxy of its own, before a real OpenBao or a stand-in for AWS. The command's secrets client works,
+//! its other clients are left alone, the command's end is the whole's end, and nothing is left behind.
+
+mod aws;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
@@ -32,10 +34,15 @@ def say(text):
 
 "#;
 
-/// `exec` with these options around this command, its temporary files in a directory of the test's.
+/// `exec` for Vault's clients with these options around this command, its temporary files in a directory of the test's.
 fn exec(place: &Place, options: &[&str], command: &[&str]) -> Command {
+    exec_for("vault", place, options, command)
+}
+
+/// The same for other clients.
+fn exec_for(wires: &str, place: &Place, options: &[&str], command: &[&str]) -> Command {
     let mut exec = Command::new(env!("CARGO_BIN_EXE_scaivault-proxy"));
-    exec.args(["exec", "--wire", "vault"]).args(options).arg("--").args(command);
+    exec.args(["exec", "--wire", wires]).args(options).arg("--").args(command);
     exec.env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("LANG", "C.UTF-8")
@@ -64,6 +71,18 @@ fn said(output: &Output) -> String {
 
 fn complained(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The environment that `env` finds itself in.
+fn variables(command: &mut Command) -> BTreeSet<(String, String)> {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", complained(&output));
+    let pair = |line: &str| line.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    said(&output).lines().filter_map(pair).collect()
+}
+
+fn names(variables: &BTreeSet<(String, String)>) -> Vec<&str> {
+    variables.iter().map(|(name, _)| name.as_str()).collect()
 }
 
 /// A running `exec` whose command talks. Ends with its value.
@@ -124,15 +143,8 @@ fn a_command_reads_through_its_own_proxy_and_its_exit_code_is_passed_on() {
 #[test]
 fn only_what_the_secrets_client_needs_is_set_and_a_token_that_is_there_stays() {
     let place = Place::new();
-    let variables = |command: &mut Command| -> BTreeSet<(String, String)> {
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", complained(&output));
-        let pair = |line: &str| line.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
-        said(&output).lines().filter_map(pair).collect()
-    };
     let set = variables(&mut exec(&place, &[], &["env"]));
-    let names: Vec<&str> = set.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["BAO_ADDR", "LANG", "PATH", "TMPDIR", "VAULT_ADDR", "VAULT_TOKEN"]);
+    assert_eq!(names(&set), ["BAO_ADDR", "LANG", "PATH", "TMPDIR", "VAULT_ADDR", "VAULT_TOKEN"]);
     for (name, value) in set.iter().filter(|(name, _)| name.ends_with("_ADDR")) {
         assert!(value.starts_with("http://127.0.0.1:"), "{name}={value}");
     }

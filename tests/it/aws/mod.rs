@@ -13,4 +13,5 @@ pub(crate) mod sign;
 mod sync;
 mod tamper;
 mod trouble;
+mod vault_login;
 pub(crate) mod world;

@@ -1,6 +1,7 @@
-//! Every operation of both wires with no, an unknown, a denied and an allowed credential: the exact status, and exactly the
+//! Every operation of every wire with no, an unknown, a denied and an allowed credential: the exact status, and exactly the
 //! audit lines it must leave.
 
+mod aws;
 mod case;
 mod fields;
 mod refusals;
