@@ -2,6 +2,7 @@
 //! calls about several secrets at once. Every secret of a batch goes through mapping, policy and audit by itself.
 
 use std::cmp::Ordering;
+use std::time::Duration;
 
 use super::execute::{Executed, execute, found, untaken, unwrap_value};
 use super::folders::{Names, Walk};
@@ -18,6 +19,9 @@ use crate::secret::{
     SecretAction, SecretCall, SecretPath, VersionSelector, VersionState, WireName, detail,
 };
 use crate::wire::{Answer, Fault, Shape, WireResponse};
+
+/// How long a signed write may be valid.
+const LONGEST_WRITE: Duration = Duration::from_secs(300);
 
 impl Line<'_> {
     /// Several reads, one answer.
@@ -138,7 +142,7 @@ impl Line<'_> {
         if also == Action::Read && !may(Action::Read) {
             return None;
         }
-        let told = told.or_else(|| if route.mode == Mode::Proxy { None } else { kept(tenant, &path, self.now) });
+        let told = told.or_else(|| kept(tenant, &route, self.now));
         if !options.with_deleted && told.as_ref().is_some_and(is_deleted) {
             return None;
         }
@@ -158,21 +162,44 @@ impl Line<'_> {
         caller: &Caller,
     ) -> Result<(), No> {
         let Some(signature) = caller.signature.filter(|_| operation.is_write()) else { return Ok(()) };
-        let has_token = matches!(&secret.action, SecretAction::Write { options, .. } if options.token.is_some());
-        let backend = route.targets.first().and_then(|target| tenant.backends.get(target.backend as usize));
-        let keeps_tokens = backend.is_none_or(|backend| backend.client.capabilities().flat);
-        if (has_token && keeps_tokens) || self.pipeline.seen.is_new(signature, self.now, caller.not_after) {
+        // no client signs a write for later: nobody needs to remember one for days
+        let is_for_later = caller.not_after.is_some_and(|end| end > self.now.after(LONGEST_WRITE));
+        if is_for_later {
+            let kind = ErrorKind::Unauthenticated;
+            let fault = Fault::because(kind, detail::SIGNED_FOR_LATER);
+            return Err(No::new(Refusal::Other { kind, path: None }, fault));
+        }
+        if self.pipeline.seen.is_new(signature, self.now, caller.not_after) {
             return Ok(());
         }
-        let kind = ErrorKind::Unauthenticated;
+        // what it made is still there and is told again; nothing is written
+        let token = match &secret.action {
+            SecretAction::Write { options, .. } => options.token.as_deref(),
+            _ => None,
+        };
+        let head = token.and_then(|_| tenant.records.head(&route.path).ok().flatten());
+        if head.is_some_and(|head| edit::repeated(&head, token).is_some()) {
+            return Ok(());
+        }
+        // whoever means it asks again later, under a new date and so a new signature
+        let kind = ErrorKind::RateLimited;
         Err(No::new(Refusal::Other { kind, path: None }, Fault::because(kind, detail::REPLAYED)))
     }
 }
 
-/// What this store knows of a path.
-fn kept(tenant: &TenantState, path: &SecretPath, now: Timestamp) -> Option<Described> {
-    let head = tenant.records.head(path).ok().flatten()?;
-    Some(edit::summary(&head, now))
+/// What this store knows of a path, as far as it is served where the path leads now.
+fn kept(tenant: &TenantState, route: &Route, now: Timestamp) -> Option<Described> {
+    let head = tenant.records.head(&route.path).ok().flatten()?;
+    let copied_by = head.origin.as_ref().map(|origin| origin.route);
+    let served_by = match (route.mode, route.rule) {
+        (Mode::Proxy, _) => return None,
+        (Mode::Sync, Some(id)) => {
+            let backend = tenant.backends.get(id.backend as usize)?;
+            Some(backend.rules.get(id.rule as usize)?.route)
+        }
+        _ => None,
+    };
+    (copied_by == served_by).then(|| edit::summary(&head, now))
 }
 
 /// Whether the secret is deleted as a whole, and not only an older version of it.

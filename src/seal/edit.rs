@@ -247,6 +247,13 @@ pub fn relabel(head: &mut Head, change: &LabelMove, now: Timestamp) -> Result<()
     if carried.is_some() && carried != to && from.is_none() {
         return Err(EditError::Labelled);
     }
+    if head.purge_at.is_some() {
+        return Err(EditError::Deleted);
+    }
+    // what is gone for good can be nobody's current version
+    if to.is_some_and(|to| head.versions.get(&to).is_none_or(|known| known.destroyed)) {
+        return Err(EditError::Missing);
+    }
     if to.is_none() && &*change.stage == CURRENT {
         return Err(EditError::Labelled);
     }
@@ -366,6 +373,10 @@ pub fn mark(head: &mut Head, numbers: &[u64], mark: Mark, now: Timestamp) -> Vec
         if version.destroyed {
             gone.push(*number);
         }
+    }
+    // whose current version can be read again is not deleted any more
+    if mark == Mark::Undeleted && head.versions.get(&head.current).is_some_and(|known| known.is_readable(now)) {
+        head.purge_at = None;
     }
     gone
 }
@@ -528,6 +539,34 @@ mod tests {
         assert_eq!(mark(&mut head, &[1], Mark::Undeleted, NOW), [1]);
         assert_eq!(info(1, &head.versions[&1], NOW).state, VersionState::Destroyed(None));
         assert!(!head.versions[&1].held);
+    }
+
+    #[test]
+    fn a_secret_that_can_be_read_again_is_not_removed_later() {
+        let mut head = head(2);
+        head.purge_at = Some(NOW.micros() + 1);
+        let _ = mark(&mut head, &[1, 2], Mark::Deleted(NOW), NOW);
+        let _ = mark(&mut head, &[1], Mark::Undeleted, NOW);
+        assert!(head.purge_at.is_some(), "the current version is still deleted");
+        let _ = mark(&mut head, &[2], Mark::Undeleted, NOW);
+        assert_eq!(head.purge_at, None);
+    }
+
+    #[test]
+    fn labels_move_only_from_where_they_are_to_what_is_there() {
+        let mut head = head(3);
+        let to = |number| Some(VersionSelector::Number(number));
+        let mut moved = |from: Option<VersionSelector>, to: Option<VersionSelector>| {
+            relabel(&mut head, &LabelMove { stage: CURRENT.into(), from, to }, NOW)
+        };
+        assert_eq!(moved(None, to(1)), Err(EditError::Labelled));
+        assert_eq!(moved(to(2), to(1)), Err(EditError::Labelled));
+        assert_eq!(moved(to(3), to(9)), Err(EditError::Missing));
+        assert_eq!(moved(to(3), to(1)), Ok(()));
+        assert_eq!((head.current, head.previous(), head.next()), (1, 3, 4));
+        let _ = mark(&mut head, &[2], Mark::Destroyed, NOW);
+        let gone = LabelMove { stage: CURRENT.into(), from: to(1), to: to(2) };
+        assert_eq!(relabel(&mut head, &gone, NOW), Err(EditError::Missing));
     }
 
     #[test]

@@ -12,3 +12,5 @@ pub const LABEL_NOT_THERE: &str = "the version does not carry the label";
 pub const TOKEN_REUSED: &str = "the version exists and holds another value";
 /// A signed request that changes something came a second time.
 pub const REPLAYED: &str = "this signed request was sent before";
+/// A presigned request that changes something is valid for too long.
+pub const SIGNED_FOR_LATER: &str = "a signed write may be valid for five minutes at most";

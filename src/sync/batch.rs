@@ -72,6 +72,18 @@ impl Batch {
     }
 }
 
+/// Tells the others that a call is over, however it ends.
+struct Ended<'b> {
+    batch: &'b Batch,
+    is_granted: bool,
+}
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.batch.done(self.is_granted);
+    }
+}
+
 impl Desk {
     /// The current value of a secret, in one call with others; `None` if this backend has no such call for us.
     pub(super) async fn current(&self, candidate: &Candidate) -> Told {
@@ -97,11 +109,13 @@ impl Desk {
 
     async fn ask_at_once(&self, waiting: Vec<Waiting>) {
         let asks: Vec<Ask<'_>> = waiting.iter().map(|one| self.ask(one.rule, &one.remote)).collect();
+        let mut ended = Ended { batch: &self.batch, is_granted: false };
         let answers = self.call(self.replica.client.read_many(&asks)).await;
         if matches!(answers, Err(BackendError::Denied | BackendError::Unsupported)) {
             self.batch.is_refused.store(true, Ordering::Release);
         }
-        self.batch.done(answers.is_ok());
+        ended.is_granted = answers.is_ok();
+        drop(ended);
         match answers {
             Ok(answers) => {
                 let mut answers = answers.into_iter();

@@ -60,7 +60,7 @@ impl<'a> Layout<'a> {
         let versions = &source.described.versions;
         let excess = versions.len().saturating_sub(usize::try_from(source.max_versions.max(1)).unwrap_or(usize::MAX));
         let considered: Vec<&VersionInfo> = versions.iter().skip(excess).collect();
-        let highest = |head: &Head| head.versions.keys().next_back().copied().unwrap_or(0).max(head.current);
+        let highest = |head: &Head| head.next() - 1;
         let mut top = source.local.map_or(0, highest);
         let links: Vec<_> = considered.iter().map(|info| link(&source, info, top)).collect();
         let newest_link = links.iter().rposition(Option::is_some);
@@ -144,6 +144,7 @@ impl<'a> Layout<'a> {
             metadata: described.metadata.clone(),
             current: newest.map_or(self.top, |entry| entry.number),
             previous: previous.map_or(0, |entry| entry.number),
+            purge_at: described.purges_at.map(Timestamp::micros),
             last: if newest.is_some_and(|entry| entry.number < self.top) { self.top } else { 0 },
             created: created.unwrap_or(now.micros()),
             updated: known(described.updated_at).unwrap_or(now.micros()),

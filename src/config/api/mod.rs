@@ -21,7 +21,7 @@ use super::backend::{self, BackendSettings};
 use super::problem::Problem;
 use super::raw;
 use super::tenant::TenantConfig;
-use super::vendor::{BackendConfig, VaultAuth};
+use super::vendor::{BackendConfig, VaultAuth, VaultConfig};
 use crate::secret::SecretPath;
 
 /// Files are sent to a server of the caller's choice, or prove somebody else's identity to it; and to open one can tell
@@ -77,6 +77,16 @@ pub fn check_backend(settings: &BackendSettings, tenant: &TenantConfig, others: 
         if !others.iter().any(|other| other.name == fallback.backend) {
             refuse(format!("{}.backend", fallback.key), "names no other backend of this tenant");
         }
+    }
+    let ambient = match &settings.config {
+        BackendConfig::AwsSecretsManager(aws) if aws.credentials_path.is_none() => Some("config.credentials_path"),
+        BackendConfig::HashicorpVault(VaultConfig { auth: VaultAuth::Aws { auth_config_path: None, .. }, .. }) => {
+            Some("config.auth_config_path")
+        }
+        _ => None,
+    };
+    if let Some(key) = ambient {
+        refuse(key.to_owned(), "is required: this process's own identity is for backends of its configuration file");
     }
     for (key, path) in backend_credentials(settings) {
         if let Some(message) = why_no_credential(path, tenant) {

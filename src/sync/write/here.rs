@@ -61,7 +61,7 @@ impl Replica {
         let now = errand.clock.now();
         let Some(sight) = sight else {
             // numbers go on where the copy of another route left off
-            let current = before.as_ref().map_or(0, |head| head.current);
+            let current = before.as_ref().map_or(0, |head| head.next() - 1);
             let gone = before.map(|head| head.versions.into_keys().collect()).unwrap_or_default();
             let head = Head { current, origin: Some(self.origin(settings, remote)), ..edit::fresh(now) };
             let is_seen = !is_known_absent;

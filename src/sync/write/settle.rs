@@ -199,7 +199,7 @@ impl Replica {
             Standing::Empty if intent.copied => (Some(Head { origin, ..Head::default() }), Vec::new()),
             // numbers go on where the copy of another route left off
             Standing::Spent(before) if intent.copied => (
-                Some(Head { current: before.current, origin, ..Head::default() }),
+                Some(Head { current: before.next() - 1, origin, ..Head::default() }),
                 before.versions.into_keys().collect(),
             ),
             Standing::Empty | Standing::Spent(_) | Standing::Foreign => (None, Vec::new()),

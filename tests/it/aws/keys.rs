@@ -175,6 +175,14 @@ fn s17_a_read_sent_again_is_served_and_a_write_sent_again_is_not() {
     let made: Vec<_> = (0..2).map(|_| write.send(&address).unwrap()).collect();
     assert_eq!(made[0].status, 200, "{}", made[0].text());
     assert_eq!(made[0].json(), made[1].json(), "its token says that it was done");
+    // what was removed is not brought back by whoever kept the request that made it
+    let token = super::world::token();
+    let create = json!({"Name": "local/app/gone", "SecretString": "once", "ClientRequestToken": token});
+    let create = admin().sign(&address, &Scope::now(), "CreateSecret", create.to_string().as_bytes());
+    assert_eq!(create.send(&address).unwrap().status, 200);
+    client.ok("DeleteSecret", &json!({"SecretId": "local/app/gone", "ForceDeleteWithoutRecovery": true}));
+    assert_eq!(create.send(&address).unwrap().status, 400);
+    assert_eq!(client.refused("GetSecretValue", &json!({"SecretId": "local/app/gone"})), "ResourceNotFoundException");
     for (operation, body) in [
         ("DeleteSecret", json!({"SecretId": "local/app/a", "RecoveryWindowInDays": 7})),
         ("RestoreSecret", json!({"SecretId": "local/app/a"})),
@@ -189,7 +197,7 @@ fn s17_a_read_sent_again_is_served_and_a_write_sent_again_is_not() {
     }
     assert_eq!(versions().as_array().unwrap().len(), 2);
     assert_eq!(client.text("local/app/a"), "put once");
-    let presigned = admin().presign(&address, &Scope::now(), "600", "DeleteSecret", br#"{"SecretId":"local/other/b"}"#);
+    let presigned = admin().presign(&address, &Scope::now(), "290", "DeleteSecret", br#"{"SecretId":"local/other/b"}"#);
     assert_eq!(presigned.send(&address).unwrap().status, 200);
     client.ok("RestoreSecret", &json!({"SecretId": "local/other/b"}));
     assert_eq!(presigned.send(&address).unwrap().status, 400, "and neither is a presigned one");

@@ -153,11 +153,27 @@ fn x01_every_url_of_every_type_is_looked_at() {
     for (kind, config, key) in [
         (
             "hashicorp-vault",
-            json!({"endpoint": "https://fine.example", "auth_method": "aws", "role": "r", "sts_endpoint": metadata}),
+            json!({"endpoint": "https://fine.example", "auth_method": "aws", "role": "r", "auth_config_path": "infra/aws",
+                "sts_endpoint": metadata}),
             "config.sts_endpoint",
         ),
-        ("aws-secrets-manager", json!({"region": "eu-west-1", "endpoint": metadata}), "config.endpoint"),
-        ("aws-secrets-manager", json!({"region": "eu-west-1", "sts_endpoint": metadata}), "config.sts_endpoint"),
+        (
+            "aws-secrets-manager",
+            json!({"region": "eu-west-1", "credentials_path": "infra/aws", "endpoint": metadata}),
+            "config.endpoint",
+        ),
+        (
+            "aws-secrets-manager",
+            json!({"region": "eu-west-1", "credentials_path": "infra/aws", "sts_endpoint": metadata}),
+            "config.sts_endpoint",
+        ),
+        // the identity of this process is its operator's
+        ("aws-secrets-manager", json!({"region": "eu-west-1"}), "config.credentials_path"),
+        (
+            "hashicorp-vault",
+            json!({"endpoint": "https://fine.example", "auth_method": "aws", "role": "r"}),
+            "config.auth_config_path",
+        ),
         ("azure-key-vault", json!({"vault_url": metadata, "auth_method": "managed_identity"}), "config.vault_url"),
         (
             "azure-key-vault",

@@ -121,7 +121,9 @@ impl AwsBackend {
             return Err(REFUSED);
         }
         let there = neutral::metadata(&secret);
-        let Difference { set, unset, description } = Difference::between(&there, wanted);
+        let Difference { set, mut unset, description } = Difference::between(&there, wanted);
+        // what the configuration gives every secret is not the client's to leave out
+        unset.retain(|key| !self.tags.iter().any(|tag| tag.key == *key));
         let secret_id = ask.remote.as_str();
         let mut is_first = true;
         if !unset.is_empty() {
