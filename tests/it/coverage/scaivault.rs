@@ -69,7 +69,7 @@ fn administration() -> Vec<Case> {
 /// Every route has a table of its own in the federation suite.
 fn federation() -> Vec<Case> {
     const NOBODYS: &str = "/v1/federation/backends/fed_01J9ZQ6W3N8X2T5V7Y0R4M6K8P";
-    const AWS: &str = r#"{"name":"aws","type":"aws-secrets-manager","config":{"region":"eu-west-1"},
+    const AWS: &str = r#"{"name":"aws","type":"aws-secrets-manager","config":{"region":"eu-west-1","credentials_path":"apps/aws"},
         "path_mapping":{"external/aws/**":"prod/**"}}"#;
     let backends = |method, body| ("scaivault", method, "/v1/federation/backends", body);
     vec![
