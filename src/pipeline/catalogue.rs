@@ -2,12 +2,11 @@
 //! calls about several secrets at once. Every secret of a batch goes through mapping, policy and audit by itself.
 
 use std::cmp::Ordering;
-use std::time::Duration;
 
 use super::execute::{Executed, execute, found, untaken, unwrap_value};
 use super::folders::{Names, Walk};
-use super::{Line, No, TenantState};
-use crate::audit::{Disclosure, Grants, Refusal};
+use super::{Line, TenantState};
+use crate::audit::{Disclosure, Grants};
 use crate::clock::Timestamp;
 use crate::error::ErrorKind;
 use crate::identity::Caller;
@@ -16,12 +15,9 @@ use crate::policy::Resource;
 use crate::seal::edit;
 use crate::secret::{
     Action, Call, CatalogueOptions, CatalogueSort, Described, Entry, Filter, Mode, Operation, Outcome, Reply,
-    SecretAction, SecretCall, SecretPath, VersionSelector, VersionState, WireName, detail,
+    SecretAction, SecretCall, SecretPath, VersionSelector, VersionState, WireName,
 };
 use crate::wire::{Answer, Fault, Shape, WireResponse};
-
-/// How long a signed write may be valid.
-const LONGEST_WRITE: Duration = Duration::from_secs(300);
 
 impl Line<'_> {
     /// Several reads, one answer.
@@ -149,41 +145,6 @@ impl Line<'_> {
         let described = told.filter(|_| may(Action::Describe));
         let holds = options.filters.iter().all(|filter| filter.holds(&name, described.as_ref()));
         holds.then(|| Entry { name, described: described.map(Box::new) })
-    }
-
-    /// A second request with the same signature is the first one again, whoever sends it. A write that says which version
-    /// it makes is done once by itself, where the store keeps that.
-    pub(super) fn check_replay(
-        &self,
-        operation: Operation,
-        secret: &SecretCall,
-        tenant: &TenantState,
-        route: &Route,
-        caller: &Caller,
-    ) -> Result<(), No> {
-        let Some(signature) = caller.signature.filter(|_| operation.is_write()) else { return Ok(()) };
-        // no client signs a write for later: nobody needs to remember one for days
-        let is_for_later = caller.not_after.is_some_and(|end| end > self.now.after(LONGEST_WRITE));
-        if is_for_later {
-            let kind = ErrorKind::Unauthenticated;
-            let fault = Fault::because(kind, detail::SIGNED_FOR_LATER);
-            return Err(No::new(Refusal::Other { kind, path: None }, fault));
-        }
-        if self.pipeline.seen.is_new(signature, self.now, caller.not_after) {
-            return Ok(());
-        }
-        // what it made is still there and is told again; nothing is written
-        let token = match &secret.action {
-            SecretAction::Write { options, .. } => options.token.as_deref(),
-            _ => None,
-        };
-        let head = token.and_then(|_| tenant.records.head(&route.path).ok().flatten());
-        if head.is_some_and(|head| edit::repeated(&head, token).is_some()) {
-            return Ok(());
-        }
-        // whoever means it asks again later, under a new date and so a new signature
-        let kind = ErrorKind::RateLimited;
-        Err(No::new(Refusal::Other { kind, path: None }, Fault::because(kind, detail::REPLAYED)))
     }
 }
 

@@ -6,11 +6,21 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::{Line, No, TenantState};
+use crate::audit::Refusal;
 use crate::clock::Timestamp;
+use crate::error::ErrorKind;
+use crate::identity::Caller;
+use crate::mapping::Route;
+use crate::seal::{Head, edit};
+use crate::secret::{Operation, SecretAction, SecretCall, detail};
+use crate::wire::Fault;
 
 /// Signatures are accepted for five minutes on either side of their time.
 const KEEP: Duration = Duration::from_secs(601);
 const MOST: usize = 200_000;
+/// How long a signed write may be valid.
+const LONGEST_WRITE: Duration = Duration::from_secs(300);
 
 /// Signatures seen.
 #[derive(Debug, Default)]
@@ -49,6 +59,44 @@ impl Seen {
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Line<'_> {
+    /// A second request with the same signature is the first one again, whoever sends it. A write that says which version
+    /// it makes is done once by itself, where the store keeps that.
+    pub(super) fn check_replay(
+        &self,
+        operation: Operation,
+        secret: &SecretCall,
+        tenant: &TenantState,
+        route: &Route,
+        caller: &Caller,
+    ) -> Result<(), No> {
+        let Some(signature) = caller.signature.filter(|_| operation.is_write()) else { return Ok(()) };
+        // no client signs a write for later: nobody needs to remember one for days
+        let is_for_later = caller.not_after.is_some_and(|end| end > self.now.after(LONGEST_WRITE));
+        if is_for_later {
+            let kind = ErrorKind::Unauthenticated;
+            let fault = Fault::because(kind, detail::SIGNED_FOR_LATER);
+            return Err(No::new(Refusal::Other { kind, path: None }, fault));
+        }
+        if self.pipeline.seen.is_new(signature, self.now, caller.not_after) {
+            return Ok(());
+        }
+        // what it made is still there and is told again; nothing is written
+        let token = match &secret.action {
+            SecretAction::Write { options, .. } => options.token.as_deref(),
+            _ => None,
+        };
+        let head = token.and_then(|_| tenant.records.head(&route.path).ok().flatten());
+        let is_there = |head: Head| !head.is_expired(self.now) && edit::repeated(&head, token).is_some();
+        if head.is_some_and(is_there) {
+            return Ok(());
+        }
+        // whoever means it asks again later, under a new date and so a new signature
+        let kind = ErrorKind::RateLimited;
+        Err(No::new(Refusal::Other { kind, path: None }, Fault::because(kind, detail::REPLAYED)))
     }
 }
 

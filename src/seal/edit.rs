@@ -110,6 +110,9 @@ pub fn is_tombstone(head: &Head) -> bool {
 /// Removes everything but what [`is_tombstone`] needs; the values of the versions returned go too.
 #[must_use]
 pub fn bury(head: &mut Head, now: Timestamp) -> Vec<u64> {
+    // the numbers of all go on, also where a label had made an older one current
+    head.current = head.next() - 1;
+    (head.last, head.previous, head.purge_at) = (0, 0, None);
     let gone = std::mem::take(&mut head.versions).into_keys().collect();
     head.metadata.clear();
     (head.cas_required, head.max_versions, head.delete_after_secs) = (false, 0, 0);
@@ -550,6 +553,17 @@ mod tests {
         assert!(head.purge_at.is_some(), "the current version is still deleted");
         let _ = mark(&mut head, &[2], Mark::Undeleted, NOW);
         assert_eq!(head.purge_at, None);
+    }
+
+    #[test]
+    fn what_was_removed_is_not_expected_to_go_again_and_its_numbers_stay_its_own() {
+        let mut head = head(3);
+        let to = |number| Some(VersionSelector::Number(number));
+        relabel(&mut head, &LabelMove { stage: CURRENT.into(), from: to(3), to: to(1) }, NOW).unwrap();
+        head.purge_at = Some(NOW.micros());
+        assert_eq!(bury(&mut head, NOW), [1, 2, 3]);
+        assert!(is_tombstone(&head) && !head.is_expired(NOW));
+        assert_eq!(put(&mut head, SecretType::Json, None, 10, NOW).0.version, 4);
     }
 
     #[test]
