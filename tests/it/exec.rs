@@ -185,8 +185,9 @@ fn a_command_that_is_terminated_ends_exec_with_it() {
 #[test]
 fn the_proxy_answers_while_a_terminated_command_ends() {
     let place = Place::new();
-    let program = "def last(*_):\n    say(read())\n    sys.exit(9)\n\
-                   signal.signal(signal.SIGTERM, last)\nsay('ready')\nwhile True:\n    signal.pause()\n";
+    // blocked and waited for: a handler and a pause() would lose a signal that comes between the two
+    let program = "mask = {signal.SIGTERM}\nsignal.pthread_sigmask(signal.SIG_BLOCK, mask)\nsay('ready')\n\
+                   signal.sigwait(mask)\nsay(read())\nsys.exit(9)\n";
     let mut running = Running::start(&place, client(&place, program));
     assert_eq!(running.line(), "ready");
     send_signal(running.child.id(), TERM);
