@@ -344,34 +344,38 @@ fn service(
         address: config.admin.address.to_string(),
         service: Service::Admin(admin.clone()),
         h2c: false,
+        tls: None,
     }];
+    let mut tls = tls.iter();
     for (index, listener) in config.listeners.iter().enumerate() {
         let address = match &listener.address {
             Address::Tcp(address) => address.to_string(),
             Address::Unix(path) => path.display().to_string(),
         };
-        endpoints.push(Endpoint { address, service: Service::Wire(pipeline.clone(), index), h2c: listener.h2c });
+        let acceptor = match &listener.tls {
+            None => None,
+            Some(_) => {
+                let Some(Ok(acceptor)) = tls.next().map(TlsReloader::acceptor) else {
+                    return Err(AppError::System(format!("{}.tls: cannot be set up", listener.key)));
+                };
+                Some(acceptor)
+            }
+        };
+        let service = Service::Wire(pipeline.clone(), index);
+        endpoints.push(Endpoint { address, service, h2c: listener.h2c, tls: acceptor });
     }
     let caps = caps(config);
     let ground = ground.clone();
     let gateway = Gateway::new(endpoints, caps, drain.clone(), Box::new(move || ground.tender.attach()));
     let mut service = DataService::new("data".to_owned(), gateway);
     service.add_tcp(&config.admin.address.to_string());
-    let mut tls = tls.iter();
     for listener in &config.listeners {
-        match (&listener.address, &listener.tls) {
-            (Address::Unix(path), _) => {
+        match &listener.address {
+            Address::Unix(path) => {
                 let permissions = std::fs::Permissions::from_mode(listener.socket_mode);
                 service.add_uds(&path.display().to_string(), Some(permissions));
             }
-            (Address::Tcp(address), None) => service.add_tcp(&address.to_string()),
-            (Address::Tcp(address), Some(_)) => {
-                let settings = tls.next().map(TlsReloader::settings);
-                let Some(Ok(settings)) = settings else {
-                    return Err(AppError::System(format!("{}.tls: cannot be set up", listener.key)));
-                };
-                service.add_tls_with_settings(&address.to_string(), None, settings);
-            }
+            Address::Tcp(address) => service.add_tcp(&address.to_string()),
         }
     }
     Ok(service)

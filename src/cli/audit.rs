@@ -17,6 +17,8 @@ use crate::seal::{FileKey, KeyProvider as _};
 const NO_KEY: &str =
     "give --key FILE (the file of audit.key) or --seal FILE (the seal's key file, where audit.key is not set)";
 
+const EXPECTED_SEQ: &str = "--expect-seq: INSTANCE=SEQ is expected, such as web-1=48213; both stand in every line";
+
 /// Verify and search audit files.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -70,7 +72,10 @@ impl Audit {
             Verb::Query { path, principal, since, files } => {
                 let since = match since {
                     None => None,
-                    Some(text) => Some(Timestamp::parse_rfc3339(&text).ok_or("--since: not an RFC 3339 time")?),
+                    Some(text) => Some(
+                        Timestamp::parse_rfc3339(&text)
+                            .ok_or("--since: not an RFC 3339 time such as 2026-11-23T00:00:00Z")?,
+                    ),
                 };
                 searched(&Filter { path, principal, since }, &files, output)
             }
@@ -97,11 +102,8 @@ fn verified(
     let expected = match expect_seq {
         None => None,
         Some(text) => {
-            let (instance, seq) = text.rsplit_once('=').ok_or("--expect-seq: INSTANCE=SEQ")?;
-            Some(Expected {
-                instance: Some(instance.to_owned()),
-                seq: seq.parse().map_err(|_| "--expect-seq: INSTANCE=SEQ")?,
-            })
+            let (instance, seq) = text.rsplit_once('=').ok_or(EXPECTED_SEQ)?;
+            Some(Expected { instance: Some(instance.to_owned()), seq: seq.parse().map_err(|_| EXPECTED_SEQ)? })
         }
     };
     let mut opened = Vec::new();

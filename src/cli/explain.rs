@@ -32,7 +32,7 @@ pub(super) struct Explain {
     #[arg(long, value_name = "URL", env = "SCAIVAULT_ADDR")]
     server: Option<String>,
     /// Why this past request failed.
-    #[arg(long, value_name = "ID", requires = "server")]
+    #[arg(long, value_name = "ID", requires = "server", conflicts_with = "config")]
     request: Option<String>,
     /// Whose names.
     #[arg(long, default_value = "vault")]
@@ -59,7 +59,7 @@ impl Explain {
         let answer = match (&self.config, &self.server) {
             (Some(path), _) => self.offline(path)?,
             (None, Some(server)) => self.online(server)?,
-            (None, None) => return Err("give --config FILE or --server URL".into()),
+            (None, None) => return Err("give --config FILE, or --server URL (or SCAIVAULT_ADDR)".into()),
         };
         if output.is_json() {
             print_json(&answer)?
@@ -70,14 +70,15 @@ impl Explain {
     }
 
     fn offline(&self, path: &std::path::Path) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
-        let name = self.name.as_deref().ok_or("give the wire name")?;
+        let name =
+            self.name.as_deref().ok_or("give the name, as in `explain --config config.yaml --as ci secret/app/db`")?;
         let config = config::load(path)?;
         // keys and credentials play no part in an explanation
         let ground = Ground::bare().map_err(|problem| problem.to_string())?;
         let snapshot = app::outline(&config, &Extras::default(), &ground)
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
         let asked = ExplainFor {
-            id: self.principal.clone().ok_or("give --as PRINCIPAL")?,
+            id: self.principal.clone().ok_or("nobody is asking a file: give --as PRINCIPAL")?,
             groups: self.groups.clone(),
             folders: self.folders.clone(),
         };
@@ -160,4 +161,20 @@ fn print(answer: &Value) {
 /// Texts as they are, everything else as JSON.
 fn shown(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use crate::cli::Cli;
+
+    #[test]
+    fn a_past_request_is_asked_of_a_server_and_never_of_a_file() {
+        let parse = |arguments: &[&str]| Cli::try_parse_from([&["scaivault-proxy", "explain"][..], arguments].concat());
+        let server = "http://127.0.0.1:8440";
+        assert!(parse(&["--server", server, "--request", "x"]).is_ok());
+        assert!(parse(&["--config", "c", "--server", server, "--request", "x"]).is_err());
+        assert!(parse(&["--config", "c", "--server", server, "secret/x"]).is_ok(), "the file decides");
+    }
 }

@@ -94,6 +94,10 @@ enum Verb {
     /// Make root keys, and change the keys of a running proxy.
     Seal(seal::Seal),
     /// Print a completion script.
+    #[command(after_help = "\
+Examples:
+  scaivault-proxy completions bash > ~/.local/share/bash-completion/completions/scaivault-proxy
+  scaivault-proxy completions fish > ~/.config/fish/completions/scaivault-proxy.fish")]
     Completions {
         /// For which shell.
         shell: clap_complete::Shell,
@@ -144,4 +148,20 @@ type Done = Result<ExitCode, Box<dyn std::error::Error + Send + Sync>>;
 fn print_json(value: &impl serde::Serialize) -> Result<(), serde_json::Error> {
     say!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verb_shows_how_it_is_called() {
+        let cli = Cli::command();
+        cli.clone().debug_assert();
+        for verb in cli.get_subcommands() {
+            let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let call = format!("scaivault-proxy {}", verb.get_name());
+            assert!(help.starts_with("Examples:\n") && help.contains(&call), "{}: {help}", verb.get_name());
+        }
+    }
 }

@@ -15,7 +15,9 @@ use crate::seal::generate_key_file;
 #[command(after_help = "\
 Examples:
   scaivault-proxy seal init --out /etc/scaivault-proxy/seal/root-key
-  scaivault-proxy seal rotate --server http://127.0.0.1:8440 --key tenant")]
+  export SCAIVAULT_ADDR=http://127.0.0.1:8440 SCAIVAULT_TOKEN=...
+  scaivault-proxy seal rotate --key root
+  scaivault-proxy seal rotate --key tenant")]
 pub(super) struct Seal {
     #[command(subcommand)]
     verb: Verb,

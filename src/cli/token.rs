@@ -7,6 +7,7 @@ use serde_json::json;
 use super::rest::Rest;
 use super::stdout::say;
 use super::{Done, Output, print_json};
+use crate::identity::Principal;
 
 /// Make and end tokens of a running proxy.
 #[derive(Debug, clap::Args)]
@@ -16,7 +17,8 @@ Examples:
   scaivault-proxy token create --principal ci/build --group apps --folder apps/build --ttl 15m
   scaivault-proxy token create --principal ci/build --group apps --aws
   scaivault-proxy token revoke --accessor AbC...
-  scaivault-proxy token revoke-principal ci/build")]
+  scaivault-proxy token revoke-principal ci/build
+  scaivault-proxy token restore-principal ci/build")]
 pub(super) struct Token {
     /// The proxy's scaivault listener; the token is taken from SCAIVAULT_TOKEN.
     #[arg(long, value_name = "URL", env = "SCAIVAULT_ADDR", default_value = "http://127.0.0.1:8440", global = true)]
@@ -93,14 +95,20 @@ impl Token {
                 rest.call("DELETE", "/v1/tokens", &[], Some(&json!({"accessor": accessor})))?;
             }
             Verb::RevokePrincipal { principal } => {
-                rest.call("PUT", &format!("/v1/principals/{principal}/revocation"), &[], Some(&json!({})))?;
+                rest.call("PUT", &revocation(&principal)?, &[], Some(&json!({})))?;
             }
             Verb::RestorePrincipal { principal } => {
-                rest.call("DELETE", &format!("/v1/principals/{principal}/revocation"), &[], None)?;
+                rest.call("DELETE", &revocation(&principal)?, &[], None)?;
             }
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Where a principal is revoked. Checked here: what a URL library makes of `a/../b` is somebody else.
+fn revocation(principal: &str) -> Result<String, String> {
+    Principal::check_id(principal).map_err(|error| error.to_string())?;
+    Ok(format!("/v1/principals/{principal}/revocation"))
 }
 
 /// Seconds, written as a number with one of the units s, m, h and d, or without.
@@ -119,6 +127,16 @@ fn seconds(text: &str) -> Result<u64, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_names_a_principal_becomes_part_of_a_url() {
+        assert_eq!(revocation("ci/build").as_deref(), Ok("/v1/principals/ci/build/revocation"));
+        for bad in
+            ["", "ci/../ops/admin", "ci/./build", "ci//build", "/ci", "ci?x=y", "ci#x", "ci%2fbuild", "system/sync"]
+        {
+            assert!(revocation(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn lifetimes_are_numbers_with_one_unit() {

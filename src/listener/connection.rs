@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use pingora_core::listeners::tls::Acceptor;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::H2Options;
 use pingora_core::protocols::l4::socket::SocketAddr as PeerAddr;
+use pingora_core::protocols::l4::stream::Stream as Socket;
 use pingora_core::protocols::{ALPN, IO, SocketDigest, Stream};
 use pingora_core::server::ShutdownWatch;
 use tokio::sync::{Semaphore, watch};
@@ -45,6 +47,9 @@ pub struct Endpoint {
     pub service: Service,
     /// Whether clear-text HTTP/2 is taken.
     pub h2c: bool,
+    /// What shakes hands, where TLS is spoken. The library has no part in it: its own deadline is a minute, and it would
+    /// shake hands with connections that have no permit.
+    pub tls: Option<Acceptor>,
 }
 
 /// The application behind every endpoint of the data service.
@@ -86,6 +91,23 @@ impl Gateway {
         }
     }
 
+    /// The stream as its endpoint speaks: a TLS handshake has the time of a request head.
+    async fn shaken(&self, endpoint: &Endpoint, stream: Stream) -> Option<Stream> {
+        let Some(acceptor) = &endpoint.tls else { return Some(stream) };
+        let socket = stream.into_any().downcast::<Socket>().ok()?;
+        match tokio::time::timeout(self.caps.header_timeout, acceptor.tls_handshake(*socket)).await {
+            Ok(Ok(tls)) => Some(Box::new(tls)),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, address = %endpoint.address, "a TLS handshake failed");
+                None
+            }
+            Err(_) => {
+                tracing::debug!(address = %endpoint.address, "a TLS handshake took too long");
+                None
+            }
+        }
+    }
+
     /// Whether a clear-text client speaks HTTP/2 first. Reads as long as what comes is the preface, under the deadline of a
     /// request head.
     async fn is_h2c(&self, stream: &mut Stream) -> Option<bool> {
@@ -104,7 +126,7 @@ impl Gateway {
 
 #[async_trait]
 impl ServerApp for Gateway {
-    async fn process_new(self: &Arc<Self>, mut stream: Stream, _shutdown: &ShutdownWatch) -> Option<Stream> {
+    async fn process_new(self: &Arc<Self>, stream: Stream, _shutdown: &ShutdownWatch) -> Option<Stream> {
         (self.attach)();
         let io: &dyn IO = stream.as_ref();
         let digest = io.get_socket_digest()?;
@@ -114,6 +136,8 @@ impl ServerApp for Gateway {
             Service::Admin(_) => &self.admin_permits,
         };
         let _permit = permits.clone().try_acquire_owned().ok()?;
+        let mut stream = self.shaken(&endpoint, stream).await?;
+        let io: &dyn IO = stream.as_ref();
         let tls = io.get_ssl_digest();
         let alpn_h2 = matches!(io.selected_alpn_proto(), Some(ALPN::H2));
         let h2c = endpoint.h2c && tls.is_none() && self.is_h2c(&mut stream).await?;

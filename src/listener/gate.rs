@@ -1,12 +1,12 @@
 //! A connection's bytes while a request head is being read: counted, and given a total deadline that starts with the first
-//! byte. The HTTP library only has a deadline for each read.
+//! byte. The HTTP library only has a deadline for each read. Chunked bodies are followed as they arrive.
 
 use std::any::Any;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ use pingora_core::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
+
+use super::chunks::Chunks;
 
 /// What a connection, and all of them together, may take.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +51,8 @@ const HEAD: u8 = 1;
 const OPEN: u8 = 2;
 const TOO_LARGE: u8 = 3;
 const TOO_SLOW: u8 = 4;
+const CHUNKED: u8 = 5;
+const LOOSE: u8 = 6;
 
 /// Why a head was cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +66,22 @@ pub(super) enum Cut {
 pub(super) struct Gate {
     phase: AtomicU8,
     seen: AtomicUsize,
+    /// Whether something of the request was kept.
+    keeps: AtomicBool,
+    body: Mutex<Body>,
+}
+
+/// What may be the beginning of a chunked body, and how far one was followed.
+#[derive(Default)]
+struct Body {
+    kept: Vec<u8>,
+    chunks: Chunks,
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Body")
+    }
 }
 
 impl Gate {
@@ -85,6 +105,52 @@ impl Gate {
     /// How many bytes of the head were read.
     pub(super) fn seen(&self) -> usize {
         self.seen.load(Ordering::Relaxed)
+    }
+
+    /// Keeps what was read with a head: the beginning of the body may be in it, and the library does not show it as it
+    /// came. A GET or HEAD has none that anybody would look at.
+    fn keep(&self, read: &[u8], is_first: bool) {
+        let is_bodiless = is_first && (read.starts_with(b"GET ") || read.starts_with(b"HEAD "));
+        if is_bodiless || !(is_first || self.keeps.load(Ordering::Relaxed)) {
+            return;
+        }
+        self.keeps.store(true, Ordering::Relaxed);
+        self.body().kept.extend_from_slice(read);
+    }
+
+    /// The request has no chunked body: what was kept is let go.
+    pub(super) fn forget(&self) {
+        if self.keeps.swap(false, Ordering::Relaxed) {
+            *self.body() = Body::default();
+        }
+    }
+
+    /// The head that was read announces a chunked body: it is followed from its first byte on. False if what came with
+    /// the head is already wrong, or was not kept.
+    pub(super) fn expect_chunks(&self) -> bool {
+        if !self.keeps.swap(false, Ordering::Relaxed) {
+            return false;
+        }
+        let mut body = self.body();
+        let Body { kept, mut chunks } = std::mem::take(&mut *body);
+        let Some(end) = memchr::memmem::find(&kept, b"\r\n\r\n") else { return false };
+        let is_fine = chunks.follow(kept.get(end + 4..).unwrap_or_default());
+        body.chunks = chunks;
+        self.phase.store(if is_fine { CHUNKED } else { LOOSE }, Ordering::Relaxed);
+        is_fine
+    }
+
+    /// Follows what was read of a chunked body.
+    fn follow(&self, read: &[u8]) -> io::Result<()> {
+        if self.body().chunks.follow(read) {
+            return Ok(());
+        }
+        self.phase.store(LOOSE, Ordering::Relaxed);
+        Err(io::Error::new(io::ErrorKind::InvalidData, "request body refused"))
+    }
+
+    fn body(&self) -> MutexGuard<'_, Body> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why reading ended, if the gate ended it.
@@ -136,6 +202,12 @@ impl AsyncRead for GatedStream {
             this.timer = None;
             return Pin::new(&mut this.inner).poll_read(cx, buf);
         }
+        let before = buf.filled().len();
+        if phase == CHUNKED {
+            this.timer = None;
+            ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
+            return Poll::Ready(this.gate.follow(buf.filled().get(before..).unwrap_or_default()));
+        }
         if phase > OPEN {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "request head refused")));
         }
@@ -143,17 +215,20 @@ impl AsyncRead for GatedStream {
             // a head that begins now has its whole time
             this.timer = None;
         }
-        let before = buf.filled().len();
         match Pin::new(&mut this.inner).poll_read(cx, buf) {
             Poll::Pending if phase == HEAD => this.too_slow(cx).map(Err),
             Poll::Pending => Poll::Pending,
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Ready(Ok(())) => {
-                let read = buf.filled().len() - before;
-                let seen = this.gate.seen.load(Ordering::Relaxed) + read;
+                let read = buf.filled().get(before..).unwrap_or_default();
+                let seen_before = this.gate.seen.load(Ordering::Relaxed);
+                let seen = seen_before + read.len();
                 this.gate.seen.store(seen, Ordering::Relaxed);
-                if read > 0 {
+                if !read.is_empty() {
                     this.gate.phase.store(HEAD, Ordering::Relaxed);
+                    if !this.preface {
+                        this.gate.keep(read, seen_before == 0);
+                    }
                 }
                 if this.preface && seen >= PREFACE_BYTES {
                     this.gate.open();
@@ -262,3 +337,67 @@ impl fmt::Debug for GatedStream {
 
 /// INVARIANT: the library moves streams as `Any`; nothing here downcasts.
 const _: fn(Box<GatedStream>) -> Box<dyn Any> = |stream| stream.into_any();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    const CAPS: Caps = Caps {
+        connections: 1,
+        requests_per_connection: 10,
+        header_bytes: 4096,
+        header_timeout: Duration::from_secs(2),
+        body_bytes: 4096,
+        body_timeout: Duration::from_secs(2),
+        h2_streams: 1,
+        h2_header_list_bytes: 4096,
+        h2_resets: 1,
+    };
+    const HEAD: &str = "POST /v1/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+    /// Whether a body is read to its end, when so much of it comes with the head.
+    async fn is_taken(body: &str, with_head: usize) -> bool {
+        let (mut client, server) = tokio::io::duplex(1 << 16);
+        let gate = Arc::new(Gate::default());
+        let mut stream = GatedStream::new(Box::new(server), gate.clone(), &CAPS, false);
+        let (first, rest) = body.split_at(with_head);
+        client.write_all(format!("{HEAD}{first}").as_bytes()).await.unwrap();
+        let mut read = vec![0; HEAD.len() + with_head];
+        stream.read_exact(&mut read).await.unwrap();
+        gate.open();
+        if !gate.expect_chunks() {
+            return false;
+        }
+        client.write_all(rest.as_bytes()).await.unwrap();
+        drop(client);
+        stream.read_to_end(&mut read).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn h10_a_chunked_body_is_followed_wherever_it_is_cut() {
+        let (good, bad) = ("5;a=b\r\nhello\r\n0\r\n\r\n", "5;a\nb\r\nhello\r\n0\r\n\r\n");
+        for cut in 0..good.len() {
+            assert!(is_taken(good, cut).await, "cut at {cut}");
+            assert!(!is_taken(bad, cut).await, "cut at {cut}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_came_with_a_head_is_let_go() {
+        let (mut client, server) = tokio::io::duplex(4096);
+        let gate = Arc::new(Gate::default());
+        let mut stream = GatedStream::new(Box::new(server), gate.clone(), &CAPS, false);
+        for (request, is_kept) in [("POST / HTTP/1.1\r\n\r\nbody", true), ("GET / HTTP/1.1\r\n\r\n", false)] {
+            client.write_all(request.as_bytes()).await.unwrap();
+            let mut read = vec![0; request.len()];
+            stream.read_exact(&mut read).await.unwrap();
+            gate.open();
+            assert_eq!(!gate.body().kept.is_empty(), is_kept, "{request}");
+            gate.forget();
+            assert!(gate.body().kept.is_empty());
+            assert!(!gate.expect_chunks(), "nothing was kept to follow");
+            gate.next();
+        }
+    }
+}

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
 
+use super::chunks;
 use super::connection::{Connection, Service};
 use super::gate::Cut;
 use super::head::{self, BadHead, Target};
@@ -17,14 +18,17 @@ use crate::wire::{Fault, WireBody, WireRequest, WireResponse};
 
 const IDLE_SECONDS: u64 = 60;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+const TOO_MANY: &str = "too many headers";
 
 /// Reads and answers one request; `None` if nothing can follow it on its connection.
 pub(super) async fn serve(connection: &Arc<Connection>, session: &mut ServerSession) -> Option<()> {
     match session.read_request().await {
         Ok(true) => {}
         Ok(false) => return None,
-        Err(_) => {
-            Box::pin(refuse_head(connection, session)).await;
+        Err(error) => {
+            // what the library says of a head with more headers than it has room for; its own text is not repeated
+            let is_crowded = error.root_cause().to_string() == TOO_MANY;
+            Box::pin(refuse_head(connection, session, is_crowded)).await;
             return None;
         }
     }
@@ -60,12 +64,12 @@ async fn refuse_target(connection: &Connection, bad: BadHead) -> WireResponse {
 }
 
 /// A head the library could not read, or that the gate cut off. Its text, which may hold a credential, is not looked at.
-async fn refuse_head(connection: &Connection, session: &mut ServerSession) {
+async fn refuse_head(connection: &Connection, session: &mut ServerSession, is_crowded: bool) {
     let status = match connection.gate.cut() {
         Some(Cut::TooLarge) => 431,
         Some(Cut::TooSlow) => 408,
         // the library gives up on a target before it has counted the head
-        None if connection.gate.seen() > connection.caps.header_bytes => 431,
+        None if is_crowded || connection.gate.seen() > connection.caps.header_bytes => 431,
         None => 400,
     };
     let request_id = note_malformed(connection).await;
@@ -96,6 +100,14 @@ async fn respond(connection: &Connection, session: &mut ServerSession) -> Result
     if !session.is_body_empty() {
         // nothing of a body is read behind a head that is refused
         target(connection, session, raw.as_deref())?;
+    }
+    // HTTP/2 frames its bodies itself
+    if raw.is_some() && is_coded {
+        if !connection.gate.expect_chunks() {
+            return Err(chunks::LOOSE);
+        }
+    } else {
+        connection.gate.forget();
     }
     let body = match body(connection, session).await {
         Ok(body) => body,

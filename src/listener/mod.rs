@@ -4,6 +4,7 @@
 //! two HTTP implementations could read differently is refused here, from the raw head, and never reaches a wire.
 
 pub mod admin;
+mod chunks;
 mod connection;
 mod gate;
 mod head;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use pingora_core::listeners::TlsAccept;
-use pingora_core::listeners::tls::TlsSettings;
+use pingora_core::listeners::tls::{Acceptor, TlsSettings};
 use pingora_core::protocols::ALPN;
 use pingora_core::protocols::tls::TlsRef;
 use rustls::client::danger::HandshakeSignatureValid;
@@ -86,11 +86,11 @@ impl TlsReloader {
         self.certificate.0.store(staged.key);
     }
 
-    /// Pingora's settings for this listener: HTTP/2 and HTTP/1.1 by ALPN.
+    /// What shakes hands for this listener: HTTP/2 and HTTP/1.1 by ALPN.
     ///
     /// # Errors
-    /// When pingora does not take them.
-    pub fn settings(&self) -> Result<TlsSettings, TlsError> {
+    /// When pingora does not take the settings.
+    pub fn acceptor(&self) -> Result<Acceptor, TlsError> {
         let mut settings = TlsSettings::with_callbacks(Box::new(Handshakes))
             .map_err(|_| failed(&self.files.certificate, "TLS cannot be set up"))?;
         settings.set_cert_resolver(self.certificate.clone());
@@ -98,7 +98,7 @@ impl TlsReloader {
             settings.set_client_cert_verifier(clients.clone());
         }
         settings.set_alpn(ALPN::H2H1);
-        Ok(settings)
+        Ok(settings.build())
     }
 }
 

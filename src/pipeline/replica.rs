@@ -125,10 +125,16 @@ pub(super) fn exists(
     replica.exists(rule.rule, path, now).map_err(|error| unserved(&error, request_id))
 }
 
-/// The local secrets directly in a folder, folders with a slash: copies are listed by their rules.
+/// The local secrets directly in a folder, folders with a slash: copies are listed by their rules. A folder is named if a
+/// read of something below it could be served: one that holds nothing but what is kept from wires is not there.
 pub(super) fn local_children(tenant: &TenantState, folder: &Folder, now: Timestamp) -> Result<Vec<String>, Fault> {
     tenant.records.indexed().map_err(|error| Fault::of(error.kind()))?;
-    Ok(names(crate::sync::children(&tenant.records, folder, |stored| stored.copy.is_none() && !stored.is_expired(now))))
+    let is_served = |path: &SecretPath| {
+        !tenant.is_guarded(path, false) && tenant.router.resolve(path).is_some_and(|route| route.rule.is_none())
+    };
+    Ok(names(crate::sync::children(&tenant.records, folder, |path, stored| {
+        stored.copy.is_none() && !stored.is_expired(now) && is_served(path)
+    })))
 }
 
 fn found<'t>(tenant: &'t TenantState, route: &Route) -> Option<(&'t Replica, RuleId, &'t BackendState)> {

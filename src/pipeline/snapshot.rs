@@ -53,6 +53,8 @@ pub struct TenantState {
     pub policies: Policies,
     /// In the order of the configuration.
     pub backends: Vec<BackendState>,
+    /// By backend and rule: which segment of the remote name marks KV version 2. Known without any backend, too.
+    pub kv2_segments: Vec<Vec<Option<usize>>>,
     /// Its local secrets.
     pub records: Arc<Records>,
     /// Paths kept from wires.
@@ -102,7 +104,6 @@ impl TenantState {
     /// Which segment of a rule's remote names marks KV version 2.
     #[must_use]
     pub fn kv2_segment(&self, rule: RuleId) -> Option<usize> {
-        let backend = self.backends.get(rule.backend as usize)?;
-        *backend.kv2_segments.get(rule.rule as usize)?
+        *self.kv2_segments.get(rule.backend as usize)?.get(rule.rule as usize)?
     }
 }

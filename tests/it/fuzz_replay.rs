@@ -40,6 +40,16 @@ fn vault_decode_corpus() {
 }
 
 #[test]
+fn aws_decode_corpus() {
+    replay("aws_decode", targets::aws_decode);
+}
+
+#[test]
+fn sigv4_corpus() {
+    replay("sigv4", targets::sigv4);
+}
+
+#[test]
 fn config_corpus() {
     replay("config", targets::config);
 }

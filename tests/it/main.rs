@@ -32,6 +32,7 @@ mod harness;
 mod identity;
 mod leak;
 mod leases;
+mod lists;
 mod matrix;
 mod peers;
 mod readme;

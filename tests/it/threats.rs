@@ -55,6 +55,7 @@ fn what_takes_too_long_or_too_much_is_ended() {
     exhaustion::slow(&world, &mut score);
     exhaustion::floods(&world, &mut score);
     exhaustion::caps(&mut score);
+    exhaustion::handshakes(&mut score);
     exhaustion::descriptors(&mut score);
     score.conclude();
 }

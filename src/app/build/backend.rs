@@ -137,12 +137,22 @@ pub(in crate::app) fn rules(id: &BackendId, settings: &BackendSettings) -> Vec<R
         max_stale: rule.max_stale.or(settings.max_stale),
         deny_grace: settings.deny_grace,
         route: route(id, rule),
-        kv2_segment: match settings.config {
-            BackendConfig::HashicorpVault(_) if rule.kv_version != Some(1) => data_segment(&rule.to),
-            _ => None,
-        },
+        kv2_segment: kv2_segment(settings, rule),
     };
     settings.path_mapping.iter().map(one).collect()
+}
+
+/// Which segment of a rule's remote names marks KV version 2.
+fn kv2_segment(settings: &BackendSettings, rule: &BackendRule) -> Option<usize> {
+    match settings.config {
+        BackendConfig::HashicorpVault(_) if rule.kv_version != Some(1) => data_segment(&rule.to),
+        _ => None,
+    }
+}
+
+/// The same of every rule of a backend.
+pub(super) fn kv2_segments(settings: &BackendSettings) -> Vec<Option<usize>> {
+    settings.path_mapping.iter().map(|rule| kv2_segment(settings, rule)).collect()
 }
 
 /// What copies of a rule are known by: which backend, and which names stand for which.

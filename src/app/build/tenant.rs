@@ -50,7 +50,9 @@ pub(super) fn state(
     }
     let limits = LocalLimits { max_versions: tenant.local.max_versions.into(), value_bytes: tenant.value_bytes };
     let federation = Arc::new(view(file, made, &backends, &router));
-    Ok(TenantState { router, policies, backends, records, guarded: guarded(file, made), limits, federation })
+    let kv2_segments = kv2_segments(tenant);
+    let guarded = guarded(file, made);
+    Ok(TenantState { router, policies, backends, kv2_segments, records, guarded, limits, federation })
 }
 
 /// The tenant with the backends of the API behind its own.
@@ -97,11 +99,16 @@ pub(super) fn outline(tenant: &TenantConfig, extras: &Extras, ground: &Ground) -
         router: Arc::new(router(tenant, extras)?),
         policies: policies(tenant, extras, 1)?,
         backends: Vec::new(),
+        kv2_segments: kv2_segments(tenant),
         records: ground.records(&tenant.tenant).map_err(|problem| vec![problem])?,
         guarded: guarded(tenant, &[]),
         limits: LocalLimits { max_versions: 1, value_bytes: 1 },
         federation: Arc::default(),
     })
+}
+
+fn kv2_segments(tenant: &TenantConfig) -> Vec<Vec<Option<usize>>> {
+    tenant.backends.iter().map(backend::kv2_segments).collect()
 }
 
 /// Table 2, checked as far as it can be without asking anybody.

@@ -84,6 +84,8 @@ fn what_stops_a_name_is_told_at_each_step() {
         ("database/creds/x", Action::List, named("ci"), "passthrough", "listeners[1]"),
         ("secret/a b", Action::Read, named("ci"), "name", "listeners[0]"),
         ("secret/other/x", Action::Read, named("ci"), "policy", "listeners[1]"),
+        // the mount alone is the backend's `secret/data`, behind which KV version 2 has no name
+        ("secret", Action::Read, described("ci", "apps", "apps"), "path_mapping", "listeners[1]"),
         ("secret/ci/db", Action::Write, named("ci"), "policy", "listeners[1]"),
         ("secret/ci/db", Action::Read, named("nobody"), "policy", "listeners[1]"),
         ("secret/shared/x", Action::Write, ledger.clone(), "mode", "listeners[1]"),

@@ -18,7 +18,7 @@ impl Replica {
         }
         self.records.indexed()?;
         self.check_fresh(settings, self.copies.ran_at(rule), now)?;
-        let mut listing = children(&self.records, folder, |stored| is_copy(settings, stored));
+        let mut listing = children(&self.records, folder, |_, stored| is_copy(settings, stored));
         for path in self.copies.failing() {
             let is_ours = self.router.resolve(&path).and_then(|route| route.rule);
             if folder.holds(&path) && is_ours.is_some_and(|of| of.backend == self.index && of.rule == rule) {
@@ -36,7 +36,7 @@ impl Replica {
             None => Listing::default(),
             Some(settings) => {
                 let is_ahead = |stored: &Stored| stored.copy.is_some_and(|copy| copy.ahead);
-                children(&self.records, folder, |stored| is_ahead(stored) && is_copy(settings, stored))
+                children(&self.records, folder, |_, stored| is_ahead(stored) && is_copy(settings, stored))
             }
         }
     }
@@ -59,9 +59,9 @@ impl Replica {
 
 /// What lies directly in a folder, of the records that are to be kept: a folder is if one below it is.
 #[must_use]
-pub fn children(records: &Records, folder: &Folder, keep: impl Fn(&Stored) -> bool) -> Listing {
+pub fn children(records: &Records, folder: &Folder, keep: impl Fn(&SecretPath, &Stored) -> bool) -> Listing {
     let Listing { mut leaves, mut folders } = records.list(folder);
-    let is_kept = |path: &SecretPath| records.stored(path).is_some_and(|stored| keep(&stored));
+    let is_kept = |path: &SecretPath| records.stored(path).is_some_and(|stored| keep(path, &stored));
     leaves.retain(|name| folder.join(name).is_ok_and(|path| is_kept(&path)));
     folders.retain(|name| folder.join(name).is_ok_and(|path| any_below(records, Folder::from(path), &is_kept)));
     Listing { leaves, folders }

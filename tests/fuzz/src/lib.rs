@@ -14,18 +14,22 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
+use async_trait::async_trait;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use scaivault_proxy::audit::{
     AuditKey, AuditSettings, Auditor, Note, Refusal, RequestId, SinkKind, SinkSettings, Subject,
 };
-use scaivault_proxy::clock::SystemClock;
+use scaivault_proxy::clock::{ManualClock, SystemClock, Timestamp};
 use scaivault_proxy::config::compile_text;
-use scaivault_proxy::identity::{self, Principal};
+use scaivault_proxy::identity::{
+    self, Caller, Credential, Directory, JwksError, JwksSource, JwtIssuer, Principal, Sessions, SignedRequest,
+    StaticAccessKey, TenantIdentity,
+};
 use scaivault_proxy::mapping::{RuleSpec, Side, Table};
 use scaivault_proxy::secret::{Folder, Operation, SecretPath, Tenant, WireKind};
 use scaivault_proxy::wire::{
-    Cursors, Frontend, ListenerFacts, Mount, MountKind, PassOperation, Passthrough, Query, Request, WireRequest,
-    decode_segments, vault,
+    AwsFacts, Cursors, Frontend, ListenerFacts, Mount, MountKind, PassOperation, Passthrough, Query, Request,
+    WireRequest, aws, decode_segments, vault,
 };
 use serde_json::Value;
 
@@ -116,25 +120,10 @@ fn round_trip(table: &Table, rules: usize, name: &str) {
 /// The vault wire's decoder: a first line `METHOD TARGET`, headers, a blank line, the body. Never panics, and what comes out
 /// is a name that means one thing.
 pub fn vault_decode(data: &[u8]) {
-    let (head, body) = split(cut(data));
-    let Ok(head) = std::str::from_utf8(head) else { return };
-    let mut lines = head.lines();
-    let Some((method, target)) = lines.next().and_then(|line| line.split_once(' ')) else { return };
-    let Ok(method) = Method::from_bytes(method.as_bytes()) else { return };
-    if !target.starts_with('/') {
-        return;
-    }
-    let mut headers = HeaderMap::new();
-    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
-        if let (Ok(name), Ok(value)) =
-            (HeaderName::try_from(name.trim()), HeaderValue::from_bytes(value.trim().as_bytes()))
-        {
-            headers.append(name, value);
-        }
-    }
-    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+    let Some(heard) = Heard::of(cut(data)) else { return };
+    let head = heard.head;
     for facts in [facts(false), facts(true)] {
-        let request = WireRequest { method: &method, path, query, host: "localhost", headers: &headers, body };
+        let request = heard.request();
         let Ok(decoded) = vault::VaultFrontend.decode(&request, &facts) else { continue };
         let Request::Secret(call) = decoded.request else { continue };
         let name = call.secret.name.as_ref().map_or("", |name| name.as_str());
@@ -149,6 +138,123 @@ pub fn vault_decode(data: &[u8]) {
         if let Some(namespace) = &decoded.namespace {
             assert!(namespace.split('/').all(|part| SecretPath::parse(part).is_ok()), "{namespace:?}");
         }
+    }
+}
+
+/// The aws wire's decoder, written as for [`vault_decode`]. Never panics, and what comes out is a name that AWS could
+/// have, or none.
+pub fn aws_decode(data: &[u8]) {
+    let Some(heard) = Heard::of(cut(data)) else { return };
+    let facts = ListenerFacts {
+        aws: Some(AwsFacts { account: "123456789012".to_owned(), region: REGION.to_owned() }),
+        ..facts(false)
+    };
+    let Ok(decoded) = aws::AwsFrontend.decode(&heard.request(), &facts) else { return };
+    assert!(decoded.namespace.is_none(), "{:?}", heard.head);
+    let Request::Secret(call) = decoded.request else { return };
+    let Some(name) = &call.secret.name else { return };
+    let name = name.as_str();
+    let is_one = |byte: u8| byte.is_ascii_alphanumeric() || b"/_+=.@-!".contains(&byte);
+    assert!((1..=512).contains(&name.len()) && name.bytes().all(is_one), "{name:?} from {:?}", heard.head);
+}
+
+/// Signatures, written as for [`vault_decode`]. Never panics; whoever is let in is the owner of the key, and the same
+/// signature over another body, query or method lets nobody in.
+pub fn sigv4(data: &[u8]) {
+    let Some(heard) = Heard::of(cut(data)) else { return };
+    let request = heard.request();
+    let signed = SignedRequest {
+        method: request.method,
+        path: request.path,
+        query: request.query,
+        host: request.host,
+        headers: request.headers,
+        body: request.body,
+        region: REGION,
+        service: "secretsmanager",
+    };
+    let Ok(caller) = who(signed) else { return };
+    assert_eq!(caller.principal.id(), "fuzz");
+    assert!(caller.signature.is_some());
+    let body = [request.body, b" "].concat();
+    assert!(who(SignedRequest { body: &body, ..signed }).is_err(), "another body: {:?}", heard.head);
+    let query = format!("{}&x=y", request.query.unwrap_or_default());
+    assert!(who(SignedRequest { query: Some(query.as_str()), ..signed }).is_err(), "another query: {:?}", heard.head);
+    assert!(who(SignedRequest { method: &Method::OPTIONS, ..signed }).is_err(), "another method: {:?}", heard.head);
+}
+
+const REGION: &str = "us-east-1";
+/// When the requests of the corpus were signed, in seconds.
+const SIGNED_AT: u64 = 1_795_428_417;
+
+fn who(request: SignedRequest<'_>) -> Result<Caller, identity::IdentityError> {
+    static DIRECTORY: OnceLock<Directory> = OnceLock::new();
+    let directory = DIRECTORY.get_or_init(|| {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_secs(SIGNED_AT)));
+        let mut settings = TenantIdentity::new(Tenant::default_tenant());
+        settings.access_keys.push(StaticAccessKey {
+            principal: "fuzz".to_owned(),
+            groups: Vec::new(),
+            folders: Vec::new(),
+            id: "AKIDEXAMPLEOFAFUZZER".to_owned(),
+            secret: "secret-access-key-of-the-fuzzer-00000001".to_owned().into(),
+            key: "identity.access_keys[0]".to_owned(),
+        });
+        let sessions = Arc::new(Sessions::new(clock.clone()).expect("random bytes"));
+        Directory::compile(vec![settings], sessions, Arc::new(NoKeys), clock).expect("an access key")
+    });
+    directory.authenticate_now(Credential::Signed(request), None, None, false).expect("a signature waits for nothing")
+}
+
+/// No issuer is configured, so nobody asks.
+struct NoKeys;
+
+#[async_trait]
+impl JwksSource for NoKeys {
+    async fn fetch(&self, _issuer: &JwtIssuer) -> Result<Vec<u8>, JwksError> {
+        unreachable!("no issuer is configured")
+    }
+}
+
+/// A request as the corpora write it: a first line `METHOD TARGET`, headers, a blank line, the body.
+struct Heard<'d> {
+    head: &'d str,
+    method: Method,
+    target: &'d str,
+    headers: HeaderMap,
+    host: &'d str,
+    body: &'d [u8],
+}
+
+impl<'d> Heard<'d> {
+    fn of(data: &'d [u8]) -> Option<Self> {
+        let (head, body) = split(data);
+        let head = std::str::from_utf8(head).ok()?;
+        let mut lines = head.lines();
+        let (method, target) = lines.next()?.split_once(' ')?;
+        let method = Method::from_bytes(method.as_bytes()).ok()?;
+        if !target.starts_with('/') {
+            return None;
+        }
+        let (mut headers, mut host) = (HeaderMap::new(), "localhost");
+        for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+            if let (Ok(name), Ok(sent)) =
+                (HeaderName::try_from(name.trim()), HeaderValue::from_bytes(value.trim().as_bytes()))
+            {
+                if name == "host" {
+                    host = value.trim();
+                }
+                headers.append(name, sent);
+            }
+        }
+        Some(Self { head, method, target, headers, host, body })
+    }
+
+    fn request(&self) -> WireRequest<'_> {
+        let (path, query) =
+            self.target.split_once('?').map_or((self.target, None), |(path, query)| (path, Some(query)));
+        let Self { method, headers, host, body, .. } = self;
+        WireRequest { method, path, query, host, headers, body }
     }
 }
 

@@ -6,7 +6,8 @@ use super::case::{Case, bad, bytes, good, read, vault};
 use super::runner::Score;
 use super::socket::{Line, tell};
 use super::world::{DOOR, READER, World};
-use crate::harness::wait_until;
+use crate::certs::{self, Authority};
+use crate::harness::{BASIC, Proxy, wait_until};
 
 const OWN: &str = "/v1/secret/data/scratch/r";
 /// The head and body deadlines of the world, and what a busy machine may add.
@@ -168,6 +169,56 @@ pub(super) fn caps(score: &mut Score) {
     let fine = (4..=6).contains(&served);
     score.count("R02", "5 requests on one connection", (!fine).then(|| format!("{served} were served")));
     world.assert_calm();
+}
+
+/// R02: a TLS handshake that is not finished has the time of a head, and is one of the connections there may be.
+pub(super) fn handshakes(score: &mut Score) {
+    let authority = Authority::new("servers");
+    let pair = authority.server();
+    let tls = "    address: {vault}\n    tls: {certificate: {dir}/tls.crt, key: {dir}/tls.key}\n";
+    let config = BASIC.replace("    address: {vault}\n", tls);
+    let proxy = Proxy::builder()
+        .config(&format!("{config}server: {{header_timeout: 2s, connections: 20}}\n"))
+        .file("tls.crt", pair.certificate)
+        .file("tls.key", pair.key)
+        .start();
+    let address = proxy.address("vault");
+    let is_served = || {
+        certs::get(&address, &authority, "/v1/secret/data/apps/x", "")
+            .is_ok_and(|said| said.starts_with("HTTP/1.1 403"))
+    };
+    score.check("R02", "a handshake in time", is_served());
+    // a record of 512 bytes is announced
+    let hello = [&[22_u8, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3][..], &[7_u8; 32][..]].concat();
+    for (note, first) in
+        [("nothing of it", &[][..]), ("half a hello", &hello[..]), ("no TLS", &b"GET / HTTP/1.1\r\n"[..])]
+    {
+        let begun = Instant::now();
+        let ended = Line::open(&address).say(first).listen(DEADLINE + SLACK);
+        score.count(
+            "R02",
+            &format!("a handshake: {note}"),
+            (!ended).then(|| format!("open after {:?}", begun.elapsed())),
+        );
+    }
+    let mut line = Line::open(&address);
+    let begun = Instant::now();
+    line.say(&hello);
+    while !line.listen(Duration::from_millis(200)) && begun.elapsed() < DEADLINE + SLACK {
+        line.say(&[7]);
+    }
+    let took = begun.elapsed();
+    let fine = took < DEADLINE + SLACK;
+    score.count("R02", "a handshake, a byte at a time", (!fine).then(|| format!("{took:?}")));
+    let mut held: Vec<Line> = (0..40).map(|_| Line::open(&address)).collect();
+    let mut open = 0;
+    for line in &mut held {
+        open += usize::from(!line.listen(Duration::from_millis(25)));
+    }
+    score.count("R02", "40 handshakes, 20 connections allowed", (open > 20).then(|| format!("{open} were kept open")));
+    drop(held);
+    wait_until(Duration::from_secs(10), "a good client to be served again", is_served);
+    assert!(!proxy.stderr().contains("panicked"), "{}", proxy.stderr());
 }
 
 /// R06: no file descriptors left. Accepting stops and comes back; nothing ends.
