@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::devices::{Devices, Opened};
 use super::made::AllMade;
 use super::{Extras, Ground, build, flips};
 use crate::config::{Config, Problem};
@@ -17,6 +18,7 @@ pub(super) struct Hands {
     pub(super) ground: Arc<Ground>,
     pub(super) engine: Arc<Engine>,
     pub(super) events: Bus,
+    pub(super) devices: Arc<Devices>,
     pub(super) extras: Extras,
 }
 
@@ -24,6 +26,7 @@ pub(super) struct Hands {
 pub(super) struct Staged {
     snapshot: Snapshot,
     hooks: Vec<Webhook>,
+    devices: Opened,
     flips: Vec<flips::Flip>,
     /// Of tenants that are new.
     opened: Vec<Arc<Records>>,
@@ -40,14 +43,18 @@ impl Hands {
         })?;
         let flips = flips::between(&self.pipeline.current(), &snapshot);
         let hindrances = flips::hindrances(config, &flips);
-        if hindrances.is_empty() { Ok(Staged { snapshot, hooks, flips, opened }) } else { Err(hindrances) }
+        if !hindrances.is_empty() {
+            return Err(hindrances);
+        }
+        Ok(Staged { snapshot, hooks, devices: self.devices.open(config)?, flips, opened })
     }
 
     /// Puts a staged change in force.
     pub(super) async fn commit(&self, staged: Staged) {
-        let Staged { snapshot, hooks, flips, opened } = staged;
+        let Staged { snapshot, hooks, devices, flips, opened } = staged;
         self.ground.settle(&snapshot);
         self.engine.keep(replicas(&snapshot));
+        self.devices.keep(devices);
         self.events.keep(hooks);
         self.pipeline.replace(snapshot);
         match flips::purge(&flips).await {

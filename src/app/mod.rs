@@ -6,6 +6,7 @@
 
 mod build;
 mod desk;
+mod devices;
 mod examine;
 mod files;
 mod flips;

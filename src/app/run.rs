@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use super::build::{build, webhooks};
 use super::desk::Book;
+use super::devices::Devices;
 use super::hands::{Hands, index, replicas};
 use super::made::{self, AllMade};
 use super::{Extras, Ground, files, listed, reload};
@@ -114,6 +115,8 @@ pub fn prepare(config: Config, extras: Extras) -> Result<Running, AppError> {
     events.keep(hooks);
     let engine = Engine::new(ground.clock.clone(), auditor.clone(), events.clone(), ground.metrics.clone());
     engine.keep(replicas(&snapshot));
+    let devices = Arc::new(Devices::new(engine.clone(), &ground.metrics));
+    devices.keep(devices.open(&config).map_err(AppError::Problems)?);
     let (desk, errands) = Desk::new();
     let meter = Meter::new(ground.metrics.clone());
     let parts = (engine.clone(), desk, events.clone());
@@ -129,7 +132,7 @@ pub fn prepare(config: Config, extras: Extras) -> Result<Running, AppError> {
         started: AtomicBool::new(false),
     });
     let service = service(&config, &pipeline, &admin, &drain, &ground, &tls)?;
-    let hands = Hands { pipeline, ground, engine, events, extras };
+    let hands = Hands { pipeline, ground, engine, events, devices, extras };
     let tls = Arc::new(tls);
     Ok(Running { hands, auditor, tls, errands, made, admin, drain, is_deaf: false, config, service })
 }
@@ -153,8 +156,9 @@ pub fn serve(running: Running, source: Option<std::path::PathBuf>) -> Result<(),
             upkeep.tidy();
         }
     });
-    let engine = hands.engine.clone();
+    let (engine, devices) = (hands.engine.clone(), hands.devices.clone());
     hands.events.attach(background.handle().clone());
+    devices.attach(background.handle().clone());
     background.spawn(wake(hands.clone(), admin.clone(), prefetched(&config, &hands)));
     let reloader = reload::Reloader { hands, auditor: auditor.clone(), tls, source, errands };
     background.spawn(reloader.run(Book::new(config.clone(), made)));
@@ -165,6 +169,7 @@ pub fn serve(running: Running, source: Option<std::path::PathBuf>) -> Result<(),
     trim_memory();
     tracing::info!(listeners = config.listeners.len(), admin = %config.admin.address, "serving");
     server.run(RunArgs { shutdown_signal: Box::new(hook) });
+    devices.close();
     background.block_on(engine.stop());
     background.shutdown_timeout(Duration::from_secs(1));
     remove_sockets(&config);

@@ -170,6 +170,7 @@ fn vault(url: &str, token: &SecretPath) -> Result<BackendSettings, String> {
         auth,
         tls_verify: true,
         client_certificate: None,
+        audit_device: None,
         upstream: UpstreamConfig::default(),
     };
     let mut settings = BackendSettings::new("hashicorp-vault", BackendConfig::HashicorpVault(vault));

@@ -103,6 +103,13 @@ pub(super) fn compile(item: &Item<'_>, durable: bool) -> Option<BackendSettings>
         let mapping = block.optional("path_mapping").map(|item| rule::compile(&item));
         let (path_mapping, from_object) = mapping.unwrap_or_default();
         report_contradictions(block, backend, mode, write_mode, &path_mapping);
+        let is_synced = |rule: &BackendRule| rule.mode.unwrap_or(mode) == Mode::Sync;
+        if config.as_ref().is_some_and(|config| config.audit_device().is_some()) && !path_mapping.iter().any(is_synced)
+        {
+            let key = format!("{}.audit_device", block.key_of("config"));
+            let message = "needs mode: sync, of the backend or of a rule: there is no copy to refresh";
+            block.scope().refuse(&key, Some(block.line()), message);
+        }
         let scope = if durable { SyncScope::All } else { SyncScope::Demand };
         Some(BackendSettings {
             key: item.key().to_owned(),

@@ -28,8 +28,12 @@ fn addresses(config: &Config, scope: &Scope) {
     let admin = admin.into_iter().filter_map(|(key, address)| Some((key.to_owned(), None, Address::Tcp(address?))));
     let listeners = config.listeners.iter();
     let listeners = listeners.map(|item| (format!("{}.address", item.key), item.line, item.address.clone()));
+    let devices = config.tenants.iter().flat_map(|tenant| &tenant.backends).filter_map(|backend| {
+        let address = backend.config.audit_device()?;
+        Some((format!("{}.config.audit_device.address", backend.key), backend.line, address.clone()))
+    });
     let mut taken: Vec<(String, Address)> = Vec::new();
-    for (key, line, address) in listeners.chain(admin) {
+    for (key, line, address) in listeners.chain(admin).chain(devices) {
         if let Some((earlier, _)) = taken.iter().find(|(_, earlier)| earlier.clashes_with(&address)) {
             scope.refuse(&key, line, format!("cannot be bound beside {earlier}"));
         }
@@ -112,6 +116,17 @@ mod tests {
         let sockets = "- {wire: vault, address: 'unix:/run/a'}\n- {wire: aws, account: '123456789012', region: eu-west-1, \
                        address: 'unix:/run/a'}";
         refuses(&listening(sockets, ""), "listeners[1].address", "cannot be bound");
+        let device = |name: &str, address: &str| {
+            format!(
+                "- {{name: {name}, type: hashicorp-vault, mode: sync, path_mapping: [{{from: {name}, to: b}}], config: \
+                 {{endpoint: 'https://v', auth_method: kubernetes, role: r, audit_device: {{address: '{address}'}}}}}}\n"
+            )
+        };
+        let twice = format!("backends:\n{}{}", device("one", "unix:/run/a"), device("two", "unix:/run/a"));
+        refuses(&with(&twice), "backends[1].config.audit_device.address", "beside backends[0].config.audit_device");
+        let admin = format!("backends:\n{}", device("one", "127.0.0.1:8449"));
+        refuses(&with(&admin), "backends[0].config.audit_device.address", "beside admin.address");
+        accepted(&with(&format!("backends:\n{}{}", device("one", "unix:/run/a"), device("two", "unix:/run/b"))));
         accepted(&listening(
             "- {wire: vault, address: '127.0.0.1:0'}\n- {wire: scaivault, address: '127.0.0.1:0'}",
             "",

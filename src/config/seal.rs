@@ -131,7 +131,14 @@ fn key(block: &mut Block<'_>) -> Option<SealKey> {
         Some(Provider::Service(provider)) => {
             block.out_of_place(&["path", "variable"], ELSEWHERE);
             let key = block.required("key").and_then(|item| item.string());
-            let config = block.required("config").and_then(|item| vendor::compile(&item, provider.backend()));
+            let config = block.required("config").and_then(|item| {
+                let config = vendor::compile(&item, provider.backend())?;
+                if config.audit_device().is_some() {
+                    let key = format!("{}.audit_device", item.key());
+                    block.scope().refuse(&key, Some(item.line()), "is for backends: a seal copies nothing");
+                }
+                Some(config)
+            });
             Some(SealKey::Service { provider, key: key?, config: Box::new(config?) })
         }
     }
@@ -192,6 +199,12 @@ mod tests {
             ("provider: passphrase, path: p, variable: V", "seal", "exactly one of path and variable"),
             ("provider: gcp-kms, config: {project_id: p, auth_method: workload_identity}", "seal.key", "is required"),
             ("provider: gcp-kms, key: k", "seal.config", "is required"),
+            (
+                "provider: vault-transit, key: k, config: {endpoint: 'https://v', auth_method: kubernetes, role: r, \
+                 audit_device: {address: 'unix:/run/d'}}",
+                "seal.config.audit_device",
+                "is for backends",
+            ),
             ("provider: file, path: k, previous: {provider: file}", "seal.previous.path", "is required"),
             (
                 "provider: file, path: k, previous: {provider: file, path: o, previous: {}}",

@@ -10,10 +10,12 @@ mod gate;
 mod head;
 mod http;
 mod lifecycle;
+mod lines;
 mod stream;
 mod tls;
 
 pub use connection::{Endpoint, Gateway, Service};
 pub use gate::Caps;
 pub use lifecycle::{Drain, ShutdownHook};
+pub use lines::{Hear, Heard, LineCaps, LineSocket};
 pub use tls::{StagedTls, TlsError, TlsFiles, TlsReloader};

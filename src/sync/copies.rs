@@ -19,6 +19,8 @@ use crate::secret::SecretPath;
 
 /// More than so many paths are not remembered as demanded.
 const MAX_DEMANDED: usize = 100_000;
+/// No more paths than this wait because somebody said that they changed.
+const MAX_HINTED: usize = 1_000;
 
 /// What is known of the copies of one backend.
 #[derive(Debug)]
@@ -280,6 +282,27 @@ impl Copies {
         }
         drop(demand);
         self.bell.notify_one();
+    }
+
+    /// Somebody says that a path has changed on the other side: it is to be looked at now. A path that waits already waits
+    /// once. False if there are too many, or `admits` says no; it is asked only where one more would wait.
+    pub(super) fn hinted(&self, rule: u32, path: &SecretPath, admits: impl FnOnce() -> bool) -> bool {
+        let mut demand = lock(&self.demand);
+        let hinted = (rule, path.clone());
+        if !demand.fresh.contains(&hinted) {
+            if demand.fresh.len() >= MAX_HINTED || !admits() {
+                return false;
+            }
+            demand.fresh.push(hinted);
+        }
+        drop(demand);
+        self.bell.notify_one();
+        true
+    }
+
+    /// Whether a path of the rule was wanted and not found to be missing since.
+    pub(super) fn is_demanded(&self, rule: u32, path: &SecretPath) -> bool {
+        lock(&self.demand).known.contains(&(rule, path.clone()))
     }
 
     /// A path turned out not to exist: it is demanded no longer.

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use super::Replica;
 use super::board::Board;
 use super::desk::Parts;
+use super::hint::{self, Hint};
 use super::mailbox::Mailbox;
 use super::meters::{Levels, Meters};
 use super::rate::Bucket;
@@ -22,7 +23,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::events::Bus;
 use crate::policy::Policies;
 use crate::seal::{Records, SealError};
-use crate::secret::{BackendId, Mode, SecretPath, SyncScope, Tenant};
+use crate::secret::{BackendId, Mode, RemoteName, SecretPath, SyncScope, Tenant};
 use crate::telemetry::Metrics;
 
 /// How often metrics show the state of all backends.
@@ -57,6 +58,8 @@ struct Post {
     replica: watch::Sender<Arc<Replica>>,
     board: Arc<Board>,
     mailbox: Arc<Mailbox>,
+    /// How many hints are followed.
+    hints: Arc<Bucket>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -129,6 +132,7 @@ impl Engine {
                         replica: watch::Sender::new(replica),
                         board: Arc::new(board),
                         mailbox: Arc::default(),
+                        hints: Arc::new(Bucket::new(Some(hint::RATE))),
                         task: None,
                     };
                     if let Some(runtime) = &posts.runtime {
@@ -152,6 +156,13 @@ impl Engine {
     /// Yields which run it will be, or `None` if there is no such backend.
     pub fn sync_now(&self, tenant: &Tenant, id: &BackendId, paths: Option<Vec<SecretPath>>) -> Option<RunId> {
         self.with(tenant, id, |post| post.mailbox.order(&*self.clock, paths))
+    }
+
+    /// Takes somebody's word that a backend has changed what it calls `remote`: its copy is looked at now, without a report.
+    /// Nothing is believed but that a look may be worth its calls.
+    pub fn hint(&self, tenant: &Tenant, id: &BackendId, remote: &RemoteName) -> Hint {
+        let seen = self.with(tenant, id, |post| (post.replica.borrow().clone(), post.hints.clone()));
+        seen.map_or(Hint::Elsewhere, |(replica, hints)| replica.hint(remote, &hints))
     }
 
     /// Cancels the backend's run: nothing new is begun, what was begun comes to its end and is kept. False if there is

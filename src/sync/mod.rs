@@ -13,6 +13,7 @@ mod commit;
 mod copies;
 mod desk;
 mod engine;
+mod hint;
 mod intent;
 mod mailbox;
 mod mark;
@@ -39,6 +40,7 @@ mod write;
 
 pub use copies::{Claim, Copies};
 pub use engine::Engine;
+pub use hint::Hint;
 pub use quarantine::{Emptied, Quarantine, Quarantined};
 pub use replica::{Replica, ServeError, Served, children};
 pub use report::{Failure, Health, Progress, Report, RunId, RunOutcome, Skipped, Status, Summary};

@@ -44,6 +44,21 @@ impl Bucket {
         }
     }
 
+    /// Takes a token if there is one now. Without a limit there always is, and pauses do not matter.
+    pub(super) fn try_take(&self) -> bool {
+        let Some(RateLimit { per_second, burst }) = self.limit else { return true };
+        let now = Instant::now();
+        let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
+        let gained = now.saturating_duration_since(level.at).as_secs_f64() * f64::from(per_second.max(1));
+        level.tokens = (level.tokens + gained).min(f64::from(burst.max(1)));
+        level.at = now;
+        let is_there = level.tokens >= 1.0;
+        if is_there {
+            level.tokens -= 1.0;
+        }
+        is_there
+    }
+
     /// Nobody calls for so long.
     pub(super) fn pause(&self, seconds: u64) {
         let until = Instant::now() + Duration::from_secs(seconds.max(1)).min(LONGEST_PAUSE);
@@ -93,6 +108,18 @@ mod tests {
         tokio::time::advance(Duration::from_secs(60)).await;
         assert!(seconds(&bucket, 5).await < 0.001, "it fills up again, to the burst");
         assert!(seconds(&bucket, 1).await > 0.05);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_wait_gets_what_is_there() {
+        let bucket = Bucket::new(Some(RateLimit { per_second: 10, burst: 5 }));
+        let taken = |bucket: &Bucket| (0..100).filter(|_| bucket.try_take()).count();
+        assert_eq!(taken(&bucket), 5);
+        tokio::time::advance(Duration::from_millis(250)).await;
+        assert_eq!(taken(&bucket), 2, "what was refused is owed to nobody");
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(taken(&bucket), 5);
+        assert_eq!(taken(&Bucket::new(None)), 100);
     }
 
     #[tokio::test(start_paused = true)]

@@ -112,6 +112,16 @@ impl Replica {
         self.is_whole(rule, settings) && !self.copies.is_failing(rule, path)
     }
 
+    /// Whether a path of the rule is copied, or would be by its next run: all are, or somebody asked for this one.
+    pub(super) fn follows(&self, rule: u32, path: &SecretPath) -> bool {
+        let Some(settings) = self.rules.get(rule as usize) else { return false };
+        let is_all = settings.scope == SyncScope::All;
+        is_all
+            || matches!(self.kept(settings, path), Kept::Copy(..))
+            || self.copies.is_demanded(rule, path)
+            || self.prefetch.contains(path)
+    }
+
     /// What stands at a path, by its sealed head.
     pub(super) fn standing(&self, settings: &RuleSettings, path: &SecretPath) -> Result<Standing, SealError> {
         let Some(head) = self.records.head(path)? else { return Ok(Standing::Empty) };

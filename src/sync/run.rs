@@ -46,6 +46,8 @@ const LINGER: Duration = Duration::from_millis(50);
 /// More changes than this do not wait: nothing new is looked at until they are stored.
 const MAX_PENDING: usize = 1024;
 const MAX_PENDING_BYTES: usize = 16 << 20;
+/// While so many paths wait to be looked at by themselves no more are taken; whoever names them coalesces them meanwhile.
+const MAX_URGENT: usize = 1_000;
 /// How many lists may be tried again because the backend asked for a pause.
 const MAX_RELISTS: u32 = 100;
 /// How many copies are asked about to see whether our credential may still read.
@@ -178,11 +180,12 @@ impl<'a> Run<'a> {
     async fn wait(&mut self, replicas: &mut watch::Receiver<Arc<Replica>>) -> Woke {
         let copies = self.desk.replica.copies.clone();
         let (mailbox, is_over) = (self.mailbox, self.is_over());
+        let has_time = !is_over && self.urgent.len() < MAX_URGENT;
         let flush_at = self.pending_since.filter(|_| !self.is_committing).map(|since| since + LINGER);
         tokio::select! {
             Some(done) = self.beside.join_next() => Woke::Done(done.ok()),
             () = mailbox.rung() => Woke::Rung,
-            wanted = copies.wanted(), if !is_over => Woke::Wanted(wanted),
+            wanted = copies.wanted(), if has_time => Woke::Wanted(wanted),
             _ = replicas.changed(), if !is_over => Woke::Replaced,
             () = sleep_until(flush_at.unwrap_or_else(Instant::now)), if flush_at.is_some() => Woke::Time,
         }

@@ -20,7 +20,7 @@ use crate::pipeline::Snapshot;
 use crate::secret::SecretPath;
 use crate::wire::frontend;
 
-pub(super) use backend::seal_credentials;
+pub(super) use backend::{file_id, seal_credentials};
 pub(super) use identity::{Credentials, directory};
 pub(super) use listener::paths;
 pub(super) use reach::{allowed, as_named, as_told_by};

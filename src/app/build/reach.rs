@@ -16,8 +16,11 @@ pub(in crate::app) fn allowed(
     tenant: &TenantConfig,
     extras: &Extras,
 ) -> Result<AllowedEndpoints, Vec<Problem>> {
-    let own = config.listeners.iter().filter_map(|listener| match listener.address {
-        Address::Tcp(address) => Some(address),
+    let listeners = config.listeners.iter().map(|listener| &listener.address);
+    let backends = config.tenants.iter().flat_map(|tenant| &tenant.backends);
+    let own = listeners.chain(backends.filter_map(|backend| backend.config.audit_device()));
+    let own = own.filter_map(|address| match address {
+        Address::Tcp(address) => Some(*address),
         Address::Unix(_) => None,
     });
     let own: Vec<SocketAddr> = own.chain([config.admin.address]).collect();

@@ -1,9 +1,9 @@
 //! Backends made over the API: the same settings as in the file, read from one JSON object by the same code.
 //!
 //! Promises: what a file may say about a backend the API may say too, except what only an operator of this machine decides:
-//! which of its files are used, where backends may point, and whether their certificates are verified. Problems are keyed by
-//! the path in the body (`path_mapping[0].from`). Bodies hold references to credentials, never credentials, and no message
-//! shows a value.
+//! which of its files are used, where backends may point, whether their certificates are verified, and what is listened
+//! on. Problems are keyed by the path in the body (`path_mapping[0].from`). Bodies hold references to credentials, never
+//! credentials, and no message shows a value.
 //! Knows nothing of who is asking.
 
 mod endpoints;
@@ -29,6 +29,7 @@ use crate::secret::SecretPath;
 const FILE_KEYS: [&str; 5] = ["token_path", "client_cert_path", "client_key_path", "ca_path", "profile"];
 const FILE_KEY: &str = "names a file of the proxy's machine; that is for backends of its configuration file";
 const UNVERIFIED: &str = "only the configuration file may switch the verification of a backend's certificate off";
+const DEVICE: &str = "opens a socket on the proxy's machine; that is for backends of its configuration file";
 
 /// Compiles the JSON object of one backend with the code of the file; `durable` is whether the store outlives the
 /// process, which decides what a sync pulls. The result's `key` is empty, so that keys below it are paths in the body.
@@ -45,6 +46,9 @@ pub fn compile_backend(text: &str, durable: bool) -> Result<BackendSettings, Vec
             && !config.tls_verify
         {
             scope.refuse("config.tls_verify", None, UNVERIFIED);
+        }
+        if settings.config.audit_device().is_some() {
+            scope.refuse("config.audit_device", None, DEVICE);
         }
         Some(settings)
     });

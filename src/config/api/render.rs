@@ -203,6 +203,8 @@ fn vault(config: &VaultConfig, fields: &mut Fields) {
             fields.path("auth_config_path", auth_config_path.as_ref());
         }
     }
+    let device = config.audit_device.as_ref().map(|address| json!({"address": address.to_string()}));
+    fields.set("audit_device", device);
     fields.file("client_cert_path", config.client_certificate.as_ref().map(|pair| &pair.certificate));
     fields.file("client_key_path", config.client_certificate.as_ref().map(|pair| &pair.private_key));
 }

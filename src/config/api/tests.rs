@@ -162,6 +162,16 @@ fn no_message_shows_a_value() {
 }
 
 #[test]
+fn sockets_of_the_machine_are_not_the_apis_to_open() {
+    let mut body = vault();
+    body["mode"] = json!("sync");
+    body["config"]["audit_device"] = json!({"address": "127.0.0.1:9000"});
+    let found = refused(&body);
+    assert_eq!(keys(&found), ["config.audit_device"], "{found:?}");
+    assert!(found[0].message.contains("opens a socket"), "{found:?}");
+}
+
+#[test]
 fn files_of_the_machine_are_not_the_apis_to_name() {
     for (kind, config, key) in [
         (

@@ -17,6 +17,7 @@ pub use google::{GoogleAuthMethod, GoogleConfig, Replication};
 pub(super) use vault::SERVICE_ACCOUNT_TOKEN;
 pub use vault::{ClientCertificate, VaultAuth, VaultConfig};
 
+use super::address::Address;
 use super::raw::{Block, Item};
 use super::url::HttpUrl;
 
@@ -79,6 +80,15 @@ impl BackendConfig {
             Self::AwsSecretsManager(config) => &config.upstream,
             Self::AzureKeyVault(config) => &config.upstream,
             Self::GoogleSecretManager(config) => &config.upstream,
+        }
+    }
+
+    /// Where the backend's audit device is listened for; only a Vault or OpenBao server has one.
+    #[must_use]
+    pub const fn audit_device(&self) -> Option<&Address> {
+        match self {
+            Self::HashicorpVault(config) => config.audit_device.as_ref(),
+            Self::AwsSecretsManager(_) | Self::AzureKeyVault(_) | Self::GoogleSecretManager(_) => None,
         }
     }
 }

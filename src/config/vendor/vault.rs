@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::{UpstreamConfig, endpoint, upstream};
+use crate::config::address::Address;
 use crate::config::raw::{Block, Item};
 use crate::config::url::HttpUrl;
 use crate::config::wire::region;
@@ -26,6 +27,8 @@ pub struct VaultConfig {
     pub tls_verify: bool,
     /// A certificate shown to the server.
     pub client_certificate: Option<ClientCertificate>,
+    /// Where the server's audit device is listened for: on loopback or a Unix socket, never port 0.
+    pub audit_device: Option<Address>,
     /// What all types of backends share.
     pub upstream: UpstreamConfig,
 }
@@ -160,9 +163,19 @@ pub(super) fn compile(block: &mut Block<'_>) -> Option<VaultConfig> {
         item.warn("the backend's certificate is not verified: anyone on the way can read and change secrets");
     }
     let client_certificate = client_certificate(block);
+    let audit_device = block.optional("audit_device").and_then(|item| item.block(audit_device));
     let upstream = upstream(block);
     let mount = mount.unwrap_or_else(|| method.map_or("", Method::as_str).to_owned());
-    Some(VaultConfig { endpoint: endpoint?, namespace, auth: auth?, mount, tls_verify, client_certificate, upstream })
+    Some(VaultConfig {
+        endpoint: endpoint?,
+        namespace,
+        auth: auth?,
+        mount,
+        tls_verify,
+        client_certificate,
+        audit_device,
+        upstream,
+    })
 }
 
 fn auth(block: &mut Block<'_>, method: Method) -> Option<VaultAuth> {
@@ -215,6 +228,16 @@ fn client_certificate(block: &mut Block<'_>) -> Option<ClientCertificate> {
     Some(ClientCertificate { certificate: certificate?, private_key: private_key? })
 }
 
+/// The lines that come are neither encrypted nor signed, so that only what is on this machine may bring them.
+fn audit_device(block: &mut Block<'_>) -> Option<Address> {
+    block.required("address")?.parse(|text| match Address::parse(text) {
+        Ok(Address::Tcp(address)) if address.port() == 0 => Err("expected a port above zero: the device is told of it"),
+        Ok(address) if address.is_local() => Ok(address),
+        Ok(_) => Err("expected a loopback or unix: address: audit devices do not encrypt what they send"),
+        Err(why) => Err(why),
+    })
+}
+
 /// Names joined by slashes, as namespaces and mounts are: what a header or a URL path can hold without escaping.
 fn segments(item: &Item<'_>) -> Option<String> {
     item.secret_path().map(|path| path.as_str().to_owned())
@@ -227,7 +250,7 @@ mod tests {
 
     use super::*;
     use crate::config::BackendConfig;
-    use crate::config::harness::{accepted, refuses, vault};
+    use crate::config::harness::{accepted, refuses, vault, with};
 
     fn config(keys: &str) -> VaultConfig {
         let backend = accepted(&vault(keys)).tenants.remove(0).backends.remove(0);
@@ -251,6 +274,7 @@ mod tests {
              mount: approle-2, client_cert_path: c, client_key_path: k, timeout: 9s, attempt_timeout: 3s, ca_path: ca, \
              proxy_url: 'http://proxy:3128'",
         );
+        assert_eq!(config.audit_device, None);
         assert_eq!((config.namespace.as_deref(), config.mount.as_str()), (Some("a/b"), "approle-2"));
         assert!(
             matches!(config.auth, VaultAuth::Approle { auth_config_path } if auth_config_path.as_str() == "infra/x")
@@ -302,6 +326,37 @@ mod tests {
             let text = vault(&format!("endpoint: 'https://v', {keys}"));
             refuses(&text, &format!("backends[0].config.{key}"), part);
         }
+    }
+
+    #[test]
+    fn an_audit_device_comes_from_this_machine() {
+        let text = |mode: &str, keys: &str| {
+            with(&format!(
+                "backends: [{{name: v, type: hashicorp-vault, mode: {mode}, path_mapping: [{{from: a, to: b}}], config: \
+                 {{endpoint: 'https://v', auth_method: kubernetes, role: r, audit_device: {{{keys}}}}}}}]"
+            ))
+        };
+        for address in ["unix:/run/device.sock", "127.0.0.1:9000", "[::1]:9000"] {
+            let tenant = accepted(&text("sync", &format!("address: '{address}'"))).tenants.remove(0);
+            let found = tenant.backends[0].config.audit_device().map(ToString::to_string);
+            assert_eq!(found.as_deref(), Some(address));
+        }
+        let key = "backends[0].config.audit_device.address";
+        for (keys, part) in [
+            ("address: '0.0.0.0:9000'", "a loopback or unix: address"),
+            ("address: '10.0.0.1:9000'", "a loopback or unix: address"),
+            ("address: '127.0.0.1:0'", "a port above zero"),
+            ("address: 'bao:9000'", "expected IP:PORT"),
+            ("", "is required"),
+        ] {
+            refuses(&text("sync", keys), key, part);
+        }
+        refuses(&text("proxy", "address: 'unix:/run/d'"), "backends[0].config.audit_device", "needs mode: sync");
+        refuses(
+            &text("sync", "address: 'unix:/run/d', mode: 1"),
+            "backends[0].config.audit_device.mode",
+            "unknown key",
+        );
     }
 
     #[test]

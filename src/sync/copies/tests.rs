@@ -118,6 +118,25 @@ async fn wanted_paths_are_given_out_once_and_stay_demanded() {
 }
 
 #[tokio::test]
+async fn hints_of_a_path_are_one_and_no_more_wait_than_there_is_room_for() {
+    let copies = Copies::new(1);
+    assert!(!copies.hinted(0, &path("a"), || false), "it is not admitted");
+    assert!(copies.hinted(0, &path("a"), || true));
+    assert!(copies.hinted(0, &path("a"), || panic!("it waits already")));
+    assert_eq!(copies.wanted().await, [(0, path("a"))]);
+    assert!(copies.hinted(0, &path("a"), || true), "what came after the look is looked at again");
+    for n in 1..1_000 {
+        assert!(copies.hinted(0, &path(&format!("many/{n}")), || true), "{n}");
+    }
+    assert!(!copies.hinted(0, &path("one/more"), || true));
+    assert!(copies.hinted(0, &path("many/7"), || false), "it waits already");
+    assert_eq!(copies.wanted().await.len(), 1_000);
+    assert!(copies.demanded(0).is_empty() && !copies.is_demanded(0, &path("a")), "nobody reads them");
+    copies.want(0, &path("a"));
+    assert!(copies.is_demanded(0, &path("a")));
+}
+
+#[tokio::test]
 async fn w01_one_path_is_written_by_one_at_a_time() {
     let copies = Arc::new(Copies::new(1));
     let first = copies.claim(&path("a")).await;

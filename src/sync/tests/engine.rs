@@ -8,9 +8,9 @@ use super::rig::{Directory, auditor, path, replica, until};
 use crate::clock::{ManualClock, SystemClock, Timestamp};
 use crate::events::Bus;
 use crate::mapping::{BackendRules, RouteSpec, Router, RuleSpec};
-use crate::secret::{BackendId, Mode, SecretPath, SyncScope, Tenant};
+use crate::secret::{BackendId, Mode, RemoteName, SecretPath, SyncScope, Tenant};
 use crate::sync::report::{Health, Report, RunOutcome};
-use crate::sync::{Copies, Engine, Replica};
+use crate::sync::{Copies, Engine, Hint, Replica};
 use crate::telemetry::Metrics;
 
 struct Bench {
@@ -91,6 +91,66 @@ async fn what_a_reader_wants_is_fetched_without_anybody_ordering_it() {
     bench.replica.copies.want(0, &path("apps/wanted"));
     until("the wanted path is there", || has("apps/wanted")).await;
     bench.engine.stop().await;
+}
+
+fn hint(bench: &Bench, remote: &str) -> Hint {
+    bench.engine.hint(&bench.tenant, &bench.id, &RemoteName::parse(remote).unwrap())
+}
+
+#[tokio::test]
+async fn a_hint_has_one_path_looked_at_and_makes_no_report() {
+    let bench = Bench::new(|_| {});
+    bench.fake.put("kv/data/a", "1");
+    assert_eq!(hint(&bench, "kv/data/a"), Hint::Elsewhere, "nothing is kept yet");
+    bench.start();
+    bench.run(None).await;
+    let reports = bench.engine.runs(&bench.tenant, &bench.id).len();
+    bench.fake.put("kv/data/a", "2");
+    bench.fake.put("kv/data/b", "1");
+    bench.fake.put("kv/data/new", "1");
+    let current = |name: &str| bench.replica.records.stored(&path(name)).map_or(0, |stored| stored.current);
+    for remote in ["kv/data/a", "kv/data/new"] {
+        assert_eq!(hint(&bench, remote), Hint::Taken, "{remote}");
+    }
+    until("what was hinted at is copied", || current("apps/a") == 2 && current("apps/new") == 1).await;
+    assert_eq!(current("apps/b"), 0, "nothing else is looked at");
+    for remote in ["kv/metadata/a", "other/data/a", "kv/data", "kv/data/a b"] {
+        assert_eq!(hint(&bench, remote), Hint::Elsewhere, "{remote}");
+    }
+    let foreign =
+        bench.engine.hint(&Tenant::parse("other").unwrap(), &bench.id, &RemoteName::parse("kv/data/a").unwrap());
+    assert_eq!(foreign, Hint::Elsewhere);
+    assert_eq!(bench.engine.runs(&bench.tenant, &bench.id).len(), reports);
+    bench.engine.stop().await;
+    assert_eq!(hint(&bench, "kv/data/a"), Hint::Elsewhere);
+}
+
+#[tokio::test]
+async fn where_copies_are_made_on_demand_a_hint_makes_none() {
+    let bench = Bench::new(|replica| replica.rules[0].scope = SyncScope::Demand);
+    bench.fake.put("kv/data/read", "1");
+    bench.fake.put("kv/data/unread", "1");
+    bench.start();
+    assert_eq!(hint(&bench, "kv/data/read"), Hint::Elsewhere, "nobody has read it yet");
+    bench.replica.copies.want(0, &path("apps/read"));
+    let current = || bench.replica.records.stored(&path("apps/read")).map_or(0, |stored| stored.current);
+    until("the copy is there", || current() == 1).await;
+    bench.fake.put("kv/data/read", "2");
+    assert_eq!(hint(&bench, "kv/data/unread"), Hint::Elsewhere);
+    assert_eq!(hint(&bench, "kv/data/read"), Hint::Taken);
+    until("the copy follows", || current() == 2).await;
+    bench.engine.stop().await;
+}
+
+#[tokio::test]
+async fn more_hints_than_there_is_room_for_are_dropped() {
+    let bench = Bench::new(|_| {});
+    // nothing works on them yet
+    bench.engine.keep(vec![bench.replica.clone()]);
+    let taken = (0..1_200).filter(|n| hint(&bench, &format!("kv/data/{n}")) == Hint::Taken).count();
+    assert_eq!(taken, 1_000);
+    assert_eq!(hint(&bench, "kv/data/one-more"), Hint::TooMany);
+    assert_eq!(hint(&bench, "kv/data/7"), Hint::Taken, "it waits already");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Lines of a Vault or OpenBao audit device, as far as they say which secret was just changed: what makes a refresh follow
 //! a write at once where the server has no other way to tell. A line is believed to be true and trusted with nothing: all
-//! it can cause is that a path is looked at.
+//! it can cause is that a path is looked at. Values in it are never looked at, and nothing of it is kept.
 
 use std::borrow::Cow;
 
@@ -9,6 +9,10 @@ use serde::de::IgnoredAny;
 
 /// The longest line that is read; a longer one says nothing.
 pub const MAX_AUDIT_LINE: usize = 1024 * 1024;
+
+/// What was read is no line of an audit device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoAuditLine;
 
 /// A change of a key-value secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,15 +35,16 @@ struct Line<'a> {
     request: Request<'a>,
 }
 
+/// What a request did not get to has no mount, and a device's own test has less still.
 #[derive(Deserialize)]
 struct Request<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     operation: Cow<'a, str>,
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     path: Cow<'a, str>,
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     mount_type: Cow<'a, str>,
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     mount_point: Cow<'a, str>,
     #[serde(default)]
     namespace: Option<Namespace>,
@@ -51,13 +56,18 @@ struct Namespace {
     path: String,
 }
 
-/// What a line says was changed; `None` for reads, failures, other engines and whatever is no such line.
-#[must_use]
-pub fn changed(line: &[u8]) -> Option<Changed> {
+/// What a line says was changed; `None` for reads, failures and other engines.
+///
+/// # Errors
+/// When it is no line of an audit device, or too long for one.
+pub fn changed(line: &[u8]) -> Result<Option<Changed>, NoAuditLine> {
     if line.len() > MAX_AUDIT_LINE {
-        return None;
+        return Err(NoAuditLine);
     }
-    let Line { kind, error, request } = serde_json::from_slice(line).ok()?;
+    serde_json::from_slice(line).map(write_of).map_err(|_| NoAuditLine)
+}
+
+fn write_of(Line { kind, error, request }: Line<'_>) -> Option<Changed> {
     let writes = matches!(&*request.operation, "create" | "update" | "patch" | "delete");
     if kind != "response" || error.is_some() || !writes || request.mount_type != "kv" {
         return None;
@@ -89,6 +99,22 @@ impl Changed {
         let second = second.filter(|second| *second != self.path);
         [self.path.clone()].into_iter().chain(second)
     }
+
+    /// The same for a client whose calls are all made in `namespace`, segments without a slash at either end: what lies in
+    /// a namespace within it has that before its name, what lies elsewhere has none.
+    #[must_use]
+    pub fn remote_names_in(&self, namespace: &str) -> Vec<String> {
+        let inner = match self.namespace.strip_prefix(namespace) {
+            Some(inner) if namespace.is_empty() || inner.is_empty() => Some(inner),
+            Some(inner) => inner.strip_prefix('/'),
+            None => None,
+        };
+        match inner {
+            None => Vec::new(),
+            Some("") => self.remote_names().collect(),
+            Some(inner) => self.remote_names().map(|name| format!("{inner}/{name}")).collect(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +127,10 @@ mod tests {
         format!(
             r#"{{"time":"2026-11-23T16:52:14.044918002Z","type":"{kind}",{error}"auth":{{"client_token":"hmac-sha256:e8ca","policies":["root"]}},"request":{{"id":"45ec","operation":"{operation}","mount_point":"{mount_point}/","mount_type":"kv","mount_class":"secret","client_token":"hmac-sha256:e8ca","namespace":{{"id":"root"}},"path":"{path}","data":{{"data":{{"b":"hmac-sha256:59b0"}}}},"remote_address":"127.0.0.1"}},"response":{{"mount_type":"kv","data":{{"created_time":"hmac-sha256:1111"}}}}}}"#
         )
+    }
+
+    fn changed(line: &[u8]) -> Option<Changed> {
+        super::changed(line).ok().flatten()
     }
 
     fn names(line: &str) -> Vec<String> {
@@ -151,6 +181,20 @@ mod tests {
     }
 
     #[test]
+    fn what_says_nothing_is_told_from_what_is_no_line() {
+        let test = r#"{"time":"2026-11-23T23:25:55.6Z","type":"request","auth":{"token_type":"default"},"request":{"id":"3286","operation":"update","namespace":{"id":"root"},"path":"sys/audit/test"}}"#;
+        let failed = r#"{"time":"2026-11-23T23:25:55.6Z","type":"response","auth":{},"request":{"operation":"update","path":"secret/data/x"},"error":"permission denied"}"#;
+        let read = line("response", "", "read", "secret/data/app/x");
+        for line in [test, failed, read.as_str()] {
+            assert_eq!(super::changed(line.as_bytes()), Ok(None), "{line}");
+        }
+        let long = " ".repeat(MAX_AUDIT_LINE + 1 - read.len()) + &read;
+        for line in ["", "hello", "{}", "[]", "GET / HTTP/1.1\r", "{\"type\":\"response\"}", long.as_str()] {
+            assert_eq!(super::changed(line.as_bytes()), Err(NoAuditLine), "{line:.40}");
+        }
+    }
+
+    #[test]
     fn a_path_belongs_to_its_namespace() {
         let write = line("response", "", "create", "secret/data/q")
             .replace(r#"{"id":"root"}"#, r#"{"id":"k0MyEM","path":"team1/"}"#)
@@ -158,6 +202,13 @@ mod tests {
         let found = changed(write.as_bytes()).unwrap();
         assert_eq!((found.namespace.as_str(), found.mount.as_str()), ("team1", "secret"));
         assert_eq!(found.path, "secret/data/q");
+        for (namespace, name) in
+            [("", Some("team1/secret/data/q")), ("team1", Some("secret/data/q")), ("team", None), ("team1/a", None)]
+        {
+            assert_eq!(found.remote_names_in(namespace).first().map(String::as_str), name, "{namespace}");
+        }
+        let below = Changed { namespace: "team1/a".to_owned(), ..found };
+        assert_eq!(below.remote_names_in("team1"), ["a/secret/data/q"]);
         let elsewhere = write.replace(r#""path":"team1/""#, r#""path":"team2/""#);
         assert_eq!(changed(elsewhere.as_bytes()), None);
     }

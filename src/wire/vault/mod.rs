@@ -29,7 +29,7 @@ mod transit;
 mod write;
 
 pub use backend::{VaultBackend, VaultSettings};
-pub use device::{Changed, MAX_AUDIT_LINE, changed};
+pub use device::{Changed, MAX_AUDIT_LINE, NoAuditLine, changed};
 pub use login::{AuthMethod, CredentialSource, IdentityProver, Proving, SignedIdentity};
 pub use transit::TransitKey;
 

@@ -39,6 +39,7 @@ listener "tcp" {{
   address = "127.0.0.1:{port}"
   tls_disable = true
 }}
+unsafe_allow_api_audit_creation = true
 api_addr = "http://127.0.0.1:{port}"
 cluster_addr = "http://127.0.0.1:{cluster_port}"
 """

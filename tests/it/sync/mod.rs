@@ -4,6 +4,7 @@
 //! OpenBao is counted by a [`relay::Relay`] in between, where that is what the test is about.
 
 mod api;
+mod audit_device;
 mod changes;
 mod conflicts;
 mod demand;
