@@ -22,6 +22,7 @@ use url::Url;
 use self::connect::{Connector, OutOfReach};
 use super::BackendError;
 use super::tls::TlsClient;
+use super::toll;
 
 pub use self::connect::Reach;
 
@@ -135,6 +136,7 @@ impl HttpClient {
 
     async fn exchange(&self, request: Option<Request<Full<Bytes>>>) -> Result<Answer, Failure> {
         self.calls.fetch_add(1, Ordering::Relaxed);
+        toll::sent();
         let Some(request) = request else { return Err(Failure::unsent(NO_CONNECTION)) };
         let response = self.client.request(request).await.map_err(|error| Failure::of(&error))?;
         let (head, body) = response.into_parts();

@@ -5,6 +5,7 @@ mod error;
 mod http;
 mod resilient;
 mod tls;
+mod toll;
 
 use async_trait::async_trait;
 
@@ -12,6 +13,7 @@ pub use self::error::BackendError;
 pub use self::http::{Answer, HttpClient, HttpSettings, Reach, UpstreamRequest};
 pub use resilient::{Attempt, Resilience};
 pub use tls::{TlsClient, client_config};
+pub use toll::{Spent, Toll, further, tolled};
 
 use crate::secret::{
     Described, Dialect, Metadata, NativeReply, Outcome, PassCall, RemoteName, Reply, SecretType, SecretValue,
@@ -149,6 +151,15 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// As [`Self::read`].
     async fn list(&self, ask: Ask<'_>) -> Result<Listed, BackendError>;
+
+    /// As [`Self::list`] of a store without folders: names in the folder that do not begin with `prefix` may be left out.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    async fn list_by_prefix(&self, ask: Ask<'_>, prefix: &str) -> Result<Listed, BackendError> {
+        let _ = prefix;
+        self.list(ask).await
+    }
 
     /// Called for a write after its durable intent. It is sent once; only a request that the backend answered by not
     /// knowing our token is sent again, under a new one. A `Put` yields `Written` with no metadata, the rest `Done`, or

@@ -41,7 +41,7 @@ pub struct BackendSettings {
     pub max_stale: Option<Duration>,
     /// How long a copy is served after the backend denied us; `None` is not at all.
     pub deny_grace: Option<Duration>,
-    /// What a sync may ask of the backend; `None` is the default of the backend's type.
+    /// What a sync may ask of the backend; `None` is the default of the backend's type, [`BackendType::rate_limit`].
     pub rate_limit: Option<RateLimit>,
     /// How it is reached and logged in to.
     pub config: BackendConfig,

@@ -1,23 +1,54 @@
 //! Lists: the union of everything that can yield a child of the folder, each name only if it leads back to where it came
 //! from and its folder may be listed. One source that fails makes the list fail: an incomplete list looks like deletions.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{Line, No, TenantState, catalogue};
+use async_trait::async_trait;
+
+use super::sources::below_of;
+use super::window::Window;
+use super::{Line, No, TenantState, proxy};
 use crate::audit::{Facts, Grants, Refusal};
+use crate::backend::{BackendError, Toll, tolled};
 use crate::error::ErrorKind;
 use crate::identity::Caller;
 use crate::mapping::{FolderKind, ListSource, RuleId};
 use crate::policy::{Denial, Permit, Resource};
 use crate::secret::{
-    Action, Call, CatalogueOptions, Described, Dialect, Folder, ListOptions, Mode, NativeReply, Outcome, RemoteName,
-    Reply, SecretAction, SecretPath,
+    Action, Call, Described, Dialect, Folder, ListOptions, Mode, NativeReply, Outcome, RemoteName, Reply, SecretAction,
+    SecretPath,
 };
 use crate::wire::{Fault, Shape, WireResponse};
 
 const MAX_BACKEND_CALLS: usize = 1000;
 /// How far fixed parts of names are followed to something that may be listed.
 const MAX_FIXED_DEPTH: usize = 32;
+const TOO_MANY_CALLS: &str = "the list needs more than 1,000 backend calls";
+
+/// How far a list goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// The folder itself, which has to be allowed.
+    Folder,
+    /// It and everything below it.
+    Below,
+    /// All folders that may be listed, wherever they are below it.
+    Allowed,
+}
+
+/// Whose folders are looked for, and which.
+#[derive(Clone, Copy)]
+pub(super) struct Search<'s> {
+    pub(super) tenant: &'s TenantState,
+    pub(super) caller: &'s Caller,
+    pub(super) extent: Extent,
+    pub(super) window: &'s Window,
+}
+
+/// A folder and why it may not be listed.
+type Refused = Option<(Folder, Denial)>;
 
 /// One folder of secret paths that a wire folder stands for, and what of it the caller may list.
 pub(super) struct Place {
@@ -42,7 +73,8 @@ pub(super) struct Walk<'w> {
     pub(super) caller: &'w Caller,
     pub(super) wire_folder: &'w str,
     pub(super) dialect: Dialect,
-    calls_left: usize,
+    pub(super) window: Window,
+    budget: Arc<Budget>,
     pub(super) names: Names,
     pub(super) native: Option<NativeReply>,
     pub(super) is_pure: bool,
@@ -63,14 +95,16 @@ impl Line<'_> {
         let Some(tenant) = self.snapshot.tenants.get(caller.principal.tenant()) else {
             return Err(Fault::of(ErrorKind::Denied));
         };
-        let (wanted, deep) = match secret.action {
-            SecretAction::Scan(options) => (Wanted::Names(options), true),
-            SecretAction::List(options) => (Wanted::Names(options), false),
-            SecretAction::Catalogue(options) => (Wanted::Catalogue(options), true),
+        let (options, extent) = match secret.action {
+            SecretAction::Scan(options) => (options, Extent::Below),
+            SecretAction::List(options) => (options, Extent::Folder),
+            SecretAction::Catalogue(options) => return self.catalogue(operation, &options, caller, shape).await,
             _ => return Err(Fault::of(ErrorKind::Internal)),
         };
         let wire_folder = secret.name.as_ref().map_or("", |name| name.as_str());
-        let (places, fixed) = self.places(tenant, caller, wire_folder, deep).await?;
+        let everything = Window::all();
+        let search = Search { tenant, caller, extent, window: &everything };
+        let (places, fixed) = self.places(&search, wire_folder).await?;
         let (first, others) = match places.split_first() {
             Some((first, others)) => ((first.permit.clone(), first.folder.clone()), others),
             None => (fixed.seen_by.clone().ok_or(Fault::of(ErrorKind::Internal))?, [].as_slice()),
@@ -78,33 +112,21 @@ impl Line<'_> {
         let receipt = self.admit(caller, operation, Grants::folder(first.0, first.1)).await?;
         let mut walk = Walk::new(tenant, caller, &fixed);
         (walk.wire_folder, walk.dialect) = (wire_folder, secret.dialect);
-        walk.is_pure = !deep
-            && matches!(&wanted, Wanted::Names(options) if *options == ListOptions::default())
+        walk.is_pure = extent == Extent::Folder
+            && options == ListOptions::default()
             && places.len() == 1
             && fixed.names.is_empty()
             && fixed.leaves.is_empty();
-        let result = self.collect(&places, &fixed.leaves, deep, &mut walk).await;
+        let result = self.collect(&places, &fixed.leaves, extent, &mut walk).await;
         let mut facts = std::mem::take(&mut walk.facts);
         let (reply, more) = match result {
             Err(fault) => (Err(fault), false),
             Ok(()) => match walk.native.take().filter(|_| walk.is_pure) {
                 Some(native) => (Ok(Reply::Native(native)), false),
                 None => {
-                    let names = std::mem::take(&mut walk.names);
-                    let (outcome, more) = match wanted {
-                        Wanted::Names(options) => {
-                            let (names, more) = page(names.into_keys(), &options);
-                            facts.outcome_count = Some(names.len());
-                            (Outcome::Names(names), more)
-                        }
-                        Wanted::Catalogue(options) => {
-                            let entries = self.entries(names, &walk, &options, Action::List);
-                            let (entries, more) = catalogue::page(entries, &options);
-                            facts.outcome_count = Some(entries.len());
-                            (Outcome::Catalogue(entries), more)
-                        }
-                    };
-                    (Ok(Reply::Neutral(outcome)), more)
+                    let (names, more) = page(std::mem::take(&mut walk.names).into_keys(), &options);
+                    facts.outcome_count = Some(names.len());
+                    (Ok(Reply::Neutral(Outcome::Names(names))), more)
                 }
             },
         };
@@ -154,17 +176,30 @@ impl Line<'_> {
     }
 
     /// The folders that may be listed. Those that may not are left out; if nothing is left the list is refused.
-    pub(super) async fn places(
+    pub(super) async fn places(&self, search: &Search<'_>, wire_folder: &str) -> Result<(Vec<Place>, Fixed), Fault> {
+        let (places, fixed, denial) = self.find_places(search, vec![(wire_folder.to_owned(), String::new())])?;
+        if places.is_empty() && fixed.seen_by.is_none() {
+            return Err(self.no_place(search.caller, denial).await);
+        }
+        Ok((places, fixed))
+    }
+
+    /// As [`Self::places`], from several wire folders, each with what it puts before the names in it; and the first that
+    /// may not be listed.
+    pub(super) fn find_places(
         &self,
-        tenant: &TenantState,
-        caller: &Caller,
-        wire_folder: &str,
-        deep: bool,
-    ) -> Result<(Vec<Place>, Fixed), Fault> {
+        search: &Search<'_>,
+        starts: Vec<(String, String)>,
+    ) -> Result<(Vec<Place>, Fixed, Refused), Fault> {
+        let Search { tenant, caller, extent, window } = *search;
         let (mut places, mut fixed) = (Vec::new(), Fixed::default());
-        let mut denial: Option<(Folder, Denial)> = None;
-        let mut open = vec![(wire_folder.to_owned(), String::new(), 0)];
+        let mut denial: Refused = None;
+        let mut open: Vec<_> = starts.into_iter().map(|(wire_folder, prefix)| (wire_folder, prefix, 0)).collect();
+        let mut seen = HashSet::new();
         while let Some((wire_folder, prefix, depth)) = open.pop() {
+            if !seen.insert(wire_folder.clone()) {
+                continue;
+            }
             for source in self.state.paths.folders(&wire_folder) {
                 match source.kind {
                     FolderKind::Flat { .. } => return Err(Fault::of(ErrorKind::Unsupported)),
@@ -174,12 +209,23 @@ impl Line<'_> {
                             Ok((permit, modes)) => {
                                 places.push(Place { folder, permit, modes, prefix: prefix.clone() });
                             }
-                            Err(refused) => denial = Some((folder, refused)),
+                            Err(refused) => {
+                                let inner =
+                                    |name: String| (join(&wire_folder, &name), format!("{prefix}{name}/"), depth + 1);
+                                if extent == Extent::Allowed && depth < MAX_FIXED_DEPTH {
+                                    let further = promising(tenant, caller, &folder).into_iter().map(inner);
+                                    open.extend(further.filter(|(_, prefix, _)| window.reaches(prefix)));
+                                }
+                                denial.get_or_insert((folder, refused));
+                            }
                         }
                     }
                     FolderKind::Fixed { name, target } => match name.strip_suffix('/') {
-                        Some(below) if deep && depth < MAX_FIXED_DEPTH => {
-                            open.push((join(&wire_folder, below), format!("{prefix}{name}"), depth + 1));
+                        Some(below) if extent != Extent::Folder && depth < MAX_FIXED_DEPTH => {
+                            let prefix = format!("{prefix}{name}");
+                            if window.reaches(&prefix) {
+                                open.push((join(&wire_folder, below), prefix, depth + 1));
+                            }
                         }
                         Some(below) => {
                             let inner = join(&wire_folder, below);
@@ -192,17 +238,17 @@ impl Line<'_> {
                             let Ok(path) = SecretPath::parse(&target) else { continue };
                             if let Ok((permit, _)) = self.decide_list(tenant, caller, &path.folder()) {
                                 fixed.seen_by.get_or_insert((permit, path.folder()));
-                                fixed.leaves.push((format!("{prefix}{name}"), path));
+                                let name = format!("{prefix}{name}");
+                                if window.admits(&name) {
+                                    fixed.leaves.push((name, path));
+                                }
                             }
                         }
                     },
                 }
             }
         }
-        if places.is_empty() && fixed.seen_by.is_none() {
-            return Err(self.no_place(caller, denial).await);
-        }
-        Ok((places, fixed))
+        Ok((places, fixed, denial))
     }
 
     /// Something below a wire folder that the caller may list: what makes a literal part of names visible.
@@ -234,7 +280,7 @@ impl Line<'_> {
         })
     }
 
-    async fn no_place(&self, caller: &Caller, denial: Option<(Folder, Denial)>) -> Fault {
+    async fn no_place(&self, caller: &Caller, denial: Refused) -> Fault {
         let refusal = match denial {
             Some((folder, denial)) => {
                 let path = (!folder.is_root()).then(|| Box::from(folder.as_str()));
@@ -249,9 +295,11 @@ impl Line<'_> {
         &self,
         places: &[Place],
         leaves: &[(String, SecretPath)],
-        deep: bool,
+        extent: Extent,
         walk: &mut Walk<'_>,
     ) -> Result<(), Fault> {
+        let deep = extent != Extent::Folder;
+        let mut seen = HashSet::new();
         for (name, path) in leaves {
             if self.leaf_exists(path, walk).await? {
                 walk.names.insert(name.clone(), None);
@@ -260,22 +308,43 @@ impl Line<'_> {
         for place in places {
             let mut open = VecDeque::from([(place.folder.clone(), place.modes.clone(), place.prefix.clone())]);
             while let Some((folder, modes, below)) = open.pop_front() {
+                // one place may lie in another
+                if !seen.insert((folder.clone(), below.clone())) {
+                    continue;
+                }
                 for (child, described) in self.children(&folder, &modes, &below, walk).await? {
                     let below = format!("{below}{child}");
                     let Some(name) = child.strip_suffix('/').filter(|_| deep) else {
-                        walk.names.insert(below, described);
+                        if walk.window.admits(&below) {
+                            walk.names.insert(below, described);
+                        }
                         continue;
                     };
-                    // each folder below is a folder of its own to policy
-                    if let Ok(path) = folder.join(name)
-                        && let Ok((_, modes)) = self.decide_list(walk.tenant, walk.caller, &Folder::from(path.clone()))
-                    {
-                        open.push_back((Folder::from(path), modes, below));
+                    if let Ok(path) = folder.join(name) {
+                        open.extend(self.allowed(walk, Folder::from(path), below));
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Each folder below is a folder of its own to policy: this one, or where below it something may be listed.
+    fn allowed(&self, walk: &Walk<'_>, folder: Folder, below: String) -> Vec<(Folder, Vec<Mode>, String)> {
+        let (tenant, caller) = (walk.tenant, walk.caller);
+        if !walk.window.reaches(&below) {
+            return Vec::new();
+        }
+        if let Ok((_, modes)) = self.decide_list(tenant, caller, &folder) {
+            return vec![(folder, modes, below)];
+        }
+        let further = promising(tenant, caller, &folder).into_iter().filter_map(|name| {
+            let below = format!("{below}{name}/");
+            let inner = Folder::from(folder.join(&name).ok().filter(|_| walk.window.reaches(&below))?);
+            let (_, modes) = self.decide_list(tenant, caller, &inner).ok()?;
+            Some((inner, modes, below))
+        });
+        further.collect()
     }
 
     /// Whether the client's own name for a child leads back to the source that named it.
@@ -316,7 +385,8 @@ impl<'w> Walk<'w> {
             caller,
             wire_folder: "",
             dialect: Dialect::Neutral,
-            calls_left: MAX_BACKEND_CALLS,
+            window: Window::all(),
+            budget: Arc::new(Budget(AtomicUsize::new(MAX_BACKEND_CALLS))),
             names: fixed.names.iter().map(|name| (name.clone(), None)).collect(),
             native: None,
             is_pure: false,
@@ -325,11 +395,58 @@ impl<'w> Walk<'w> {
         }
     }
 
-    pub(super) fn spend(&mut self) -> Result<(), Fault> {
-        let detail = "the list needs more than 1,000 backend calls";
-        self.calls_left = self.calls_left.checked_sub(1).ok_or(Fault::because(ErrorKind::Unsupported, detail))?;
-        Ok(())
+    /// Calls a backend, as long as the list may; every page of an answer is a call.
+    pub(super) async fn call<T>(
+        &self,
+        request_id: &str,
+        call: impl Future<Output = Result<T, BackendError>>,
+    ) -> Result<T, Fault> {
+        let too_many = Fault::because(ErrorKind::Unsupported, TOO_MANY_CALLS);
+        if !self.budget.spend(1) {
+            return Err(too_many);
+        }
+        let (result, spent) = tolled(self.budget.clone(), call).await;
+        let is_within = self.budget.spend(usize::try_from(spent.unasked()).unwrap_or(usize::MAX));
+        match result {
+            Err(BackendError::Unsupported) if !is_within || self.budget.is_spent() => Err(too_many),
+            result => result.map_err(|error| proxy::fault(&error, request_id)),
+        }
     }
+}
+
+/// How many calls to backends a list may still make.
+struct Budget(AtomicUsize);
+
+impl Budget {
+    /// Takes so many, all that are left if there are fewer; false then.
+    fn spend(&self, calls: usize) -> bool {
+        let less = |left: usize| Some(left.saturating_sub(calls));
+        let before = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).unwrap_or(0);
+        before >= calls
+    }
+
+    fn is_spent(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+}
+
+#[async_trait]
+impl Toll for Budget {
+    async fn further(&self) -> Result<(), BackendError> {
+        if self.spend(1) { Ok(()) } else { Err(BackendError::Unsupported) }
+    }
+}
+
+/// Where below a folder that may not be listed there may be some that may: the folders that policies or the caller's
+/// identity name, and those that the literals of rules spell out. No backend is asked: nothing permits that yet.
+fn promising(tenant: &TenantState, caller: &Caller, folder: &Folder) -> BTreeSet<String> {
+    let named = tenant.policies.folders().iter().chain(caller.principal.folders());
+    let named = named.filter_map(|other| below_of(other.as_str(), folder.as_str())).map(str::to_owned);
+    let spelled = tenant.router.list(folder).into_iter().filter_map(|source| match source {
+        ListSource::Backend { kind: FolderKind::Fixed { name, .. }, .. } => name.strip_suffix('/').map(str::to_owned),
+        _ => None,
+    });
+    named.chain(spelled).filter(|name| !name.is_empty()).collect()
 }
 
 pub(super) const fn mode(source: &ListSource) -> Mode {
@@ -348,12 +465,6 @@ pub(super) fn is_holdable(remote: &RemoteName, kv2_segment: Option<usize>) -> bo
     kv2_segment.is_none_or(|marker| remote.as_str().split('/').count() > marker + 1)
 }
 
-/// What a list is to be.
-enum Wanted {
-    Names(ListOptions),
-    Catalogue(CatalogueOptions),
-}
-
 /// Cuts a page out of all names: those after `after`, at most `limit`; and whether there are more.
 fn page(names: impl Iterator<Item = String>, options: &ListOptions) -> (Vec<String>, bool) {
     let after = options.after.as_deref();
@@ -361,4 +472,27 @@ fn page(names: impl Iterator<Item = String>, options: &ListOptions) -> (Vec<Stri
     let limit = options.limit.unwrap_or(usize::MAX);
     let page: Vec<String> = rest.by_ref().take(limit).collect();
     (page, rest.next().is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_page_of_a_list_is_a_call_and_there_are_so_many() {
+        let budget = Arc::new(Budget(AtomicUsize::new(4)));
+        assert!(budget.spend(1));
+        let pages = |count: u64| async move {
+            for _ in 1..count {
+                crate::backend::further().await?;
+            }
+            Ok::<u64, BackendError>(count)
+        };
+        let (result, _) = tolled(budget.clone(), pages(3)).await;
+        assert_eq!(result.unwrap(), 3);
+        assert!(!budget.is_spent() && budget.spend(1) && budget.is_spent());
+        let (result, _) = tolled(budget.clone(), pages(2)).await;
+        assert!(matches!(result, Err(BackendError::Unsupported)));
+        assert!(!budget.spend(1));
+    }
 }

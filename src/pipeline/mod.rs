@@ -19,6 +19,7 @@ mod replay;
 mod replica;
 mod snapshot;
 mod sources;
+mod window;
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};

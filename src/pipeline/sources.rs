@@ -4,8 +4,8 @@
 
 use std::collections::btree_map::Entry;
 
-use super::folders::{Names, Source, Walk, is_holdable, mode};
-use super::{BackendState, Line, proxy, replica};
+use super::folders::{FlatList, Names, Source, Walk, is_holdable, mode};
+use super::{BackendState, Line, replica};
 use crate::backend::{Ask, Listed};
 use crate::error::ErrorKind;
 use crate::mapping::{FolderKind, ListSource, RuleId};
@@ -53,7 +53,7 @@ impl Line<'_> {
             }
             if state.client.capabilities().flat && matches!(kind, FolderKind::Flat { .. } | FolderKind::Children { .. })
             {
-                for (child, described) in self.flat_children(state, rule, (&kind, folder), walk).await? {
+                for (child, described) in self.flat_children(state, rule, (&kind, &place), walk).await? {
                     if self.leads_back(walk, &place, &child) {
                         children.entry(child).or_insert(described);
                     }
@@ -64,6 +64,9 @@ impl Line<'_> {
             match kind {
                 FolderKind::Flat { .. } => return Err(Fault::of(ErrorKind::Unsupported)),
                 FolderKind::Fixed { name, target } => {
+                    if !name.ends_with('/') && !walk.window.admits(&format!("{below}{name}")) {
+                        continue;
+                    }
                     let there = name.ends_with('/') || self.exists(state, rule, &target, walk).await?;
                     if there && self.leads_back(walk, &place, &name) {
                         children.entry(name).or_insert(None);
@@ -87,18 +90,19 @@ impl Line<'_> {
         &self,
         state: &BackendState,
         rule: RuleId,
-        (kind, folder): (&FolderKind, &Folder),
+        (kind, place): (&FolderKind, &Source<'_>),
         walk: &mut Walk<'_>,
     ) -> Result<Names, Fault> {
-        let (FolderKind::Flat { prefix: below } | FolderKind::Children { folder: below }) = kind else {
-            return Ok(Names::new());
+        let there = match kind {
+            FolderKind::Children { folder } => folder.trim_end_matches('/'),
+            FolderKind::Flat { .. } => "",
+            FolderKind::Fixed { .. } => return Ok(Names::new()),
         };
-        let prefix = below.trim_end_matches('/');
-        let covers = |known: &str| known.is_empty() || prefix == known || prefix.starts_with(&format!("{known}/"));
-        let held = |known: &&(u32, String, _)| known.0 == rule.backend && covers(&known.1);
+        let prefix = flat_prefix(kind, walk.window.behind(place.below));
+        let held = |known: &&FlatList| known.0 == rule.backend && prefix.starts_with(&known.1);
         if walk.flat.iter().find(held).is_none() {
-            let listed = self.listed_flat(state, prefix, walk).await?;
-            walk.flat.push((rule.backend, prefix.to_owned(), listed));
+            let listed = self.listed_flat(state, &prefix, walk).await?;
+            walk.flat.push((rule.backend, prefix.clone(), listed));
         }
         let mut children = Names::new();
         let router = &walk.tenant.router;
@@ -107,12 +111,12 @@ impl Line<'_> {
             let path;
             let rest = if matches!(kind, FolderKind::Children { .. }) {
                 // the folder there is this folder here
-                below_of(name, prefix)
+                below_of(name, there)
             } else {
                 let Some(remote) = RemoteName::parse(name) else { continue };
                 let Ok((found, by)) = router.reverse(rule.backend, &remote) else { continue };
                 path = found;
-                below_of(path.as_str(), folder.as_str()).filter(|_| by == rule)
+                below_of(path.as_str(), place.folder.as_str()).filter(|_| by == rule)
             };
             let Some(rest) = rest else { continue };
             match rest.split_once('/') {
@@ -123,15 +127,16 @@ impl Line<'_> {
         Ok(children)
     }
 
-    /// All names below a prefix, in full, with what the list says of them.
+    /// All names that begin with a prefix, in full, with what the list says of them.
     async fn listed_flat(
         &self,
         state: &BackendState,
         prefix: &str,
         walk: &mut Walk<'_>,
     ) -> Result<Vec<(String, Option<Described>)>, Fault> {
-        walk.spend()?;
-        let remote = if prefix.is_empty() { RemoteName::root() } else { remote_folder(prefix)? };
+        let split = prefix.rsplit_once('/').filter(|(folder, _)| !folder.is_empty());
+        let (folder, begins) = split.unwrap_or(("", prefix));
+        let remote = if folder.is_empty() { RemoteName::root() } else { remote_folder(folder)? };
         let ask = Ask {
             remote: &remote,
             kv2_segment: None,
@@ -139,8 +144,8 @@ impl Line<'_> {
             request_id: &self.id_text,
             principal: None,
         };
-        let listed = state.client.list(ask).await;
-        let Listed { names, described, .. } = listed.map_err(|error| proxy::fault(&error, &self.id_text))?;
+        let listed = walk.call(&self.id_text, state.client.list_by_prefix(ask, begins)).await?;
+        let Listed { names, described, .. } = listed;
         walk.facts.backend = Some(state.name.clone());
         walk.facts.remote = Some(Box::from(remote.as_str()));
         walk.facts.cache = Some("live");
@@ -155,11 +160,9 @@ impl Line<'_> {
         remote: &RemoteName,
         walk: &mut Walk<'_>,
     ) -> Result<Vec<String>, Fault> {
-        walk.spend()?;
         let kv2_segment = walk.tenant.kv2_segment(rule);
         let ask = Ask { remote, kv2_segment, dialect: walk.dialect, request_id: &self.id_text, principal: None };
-        let listed = state.client.list(ask).await;
-        let Listed { names, native, .. } = listed.map_err(|error| proxy::fault(&error, &self.id_text))?;
+        let Listed { names, native, .. } = walk.call(&self.id_text, state.client.list(ask)).await?;
         walk.facts.backend = Some(state.name.clone());
         walk.facts.remote = Some(Box::from(remote.as_str()));
         walk.facts.cache = Some("live");
@@ -199,21 +202,32 @@ impl Line<'_> {
         let Some(remote) = RemoteName::parse(target).filter(|remote| is_holdable(remote, kv2_segment)) else {
             return Ok(false);
         };
-        walk.spend()?;
         let ask =
             Ask { remote: &remote, kv2_segment, dialect: Dialect::Neutral, request_id: &self.id_text, principal: None };
-        let found = match kv2_segment {
-            Some(_) => state.client.describe(ask).await,
-            None if state.client.capabilities().flat => state.client.glance(ask).await,
-            None => state.client.read(ask, &VersionSelector::Current).await,
+        let current = VersionSelector::Current;
+        let looked = match kv2_segment {
+            Some(_) => state.client.describe(ask),
+            None if state.client.capabilities().flat => state.client.glance(ask),
+            None => state.client.read(ask, &current),
         };
-        let found = found.map_err(|error| proxy::fault(&error, &self.id_text))?;
+        let found = walk.call(&self.id_text, looked).await?;
         Ok(!matches!(found, Reply::Neutral(Outcome::NotFound)))
     }
 }
 
+/// What all names there begin with that a folder of ours is made of. `behind` is what all wanted names in the folder go on
+/// with, which is the same on both sides only where names are unchanged.
+fn flat_prefix(kind: &FolderKind, behind: &str) -> String {
+    match kind {
+        FolderKind::Children { folder } if folder.is_empty() => behind.to_owned(),
+        FolderKind::Children { folder } => format!("{}/{behind}", folder.trim_end_matches('/')),
+        FolderKind::Flat { prefix } => prefix.clone(),
+        FolderKind::Fixed { target, .. } => target.clone(),
+    }
+}
+
 /// What a name is called in a folder that holds it.
-fn below_of<'n>(name: &'n str, folder: &str) -> Option<&'n str> {
+pub(super) fn below_of<'n>(name: &'n str, folder: &str) -> Option<&'n str> {
     if folder.is_empty() { Some(name) } else { name.strip_prefix(folder)?.strip_prefix('/') }
 }
 
@@ -227,4 +241,27 @@ fn add(children: &mut Names, names: impl IntoIterator<Item = String>) {
 
 fn remote_folder(prefix: &str) -> Result<RemoteName, Fault> {
     RemoteName::parse(prefix).ok_or(Fault::of(ErrorKind::Internal))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_without_folders_is_asked_for_what_is_wanted() {
+        let children = |folder: &str| FolderKind::Children { folder: folder.to_owned() };
+        let flat = FolderKind::Flat { prefix: "prod--".to_owned() };
+        assert_eq!(flat_prefix(&children(""), ""), "");
+        assert_eq!(flat_prefix(&children(""), "db-"), "db-");
+        assert_eq!(flat_prefix(&children("prod/apps"), ""), "prod/apps/");
+        assert_eq!(flat_prefix(&children("prod/apps"), "db/"), "prod/apps/db/");
+        assert_eq!(flat_prefix(&flat, "db"), "prod--", "names are spelled another way there");
+    }
+
+    #[test]
+    fn a_name_lies_in_a_folder_by_whole_segments() {
+        assert_eq!(below_of("apps/db", "apps"), Some("db"));
+        assert_eq!(below_of("apps/db", ""), Some("apps/db"));
+        assert_eq!((below_of("apps", "apps"), below_of("apps-2/db", "apps")), (None, None));
+    }
 }

@@ -178,6 +178,14 @@ fn number(id: &PolicyId) -> usize {
     id.strip_prefix("policy").and_then(|digits| digits.parse().ok()).unwrap_or(usize::MAX)
 }
 
+/// Every folder that a policy of the set names, once.
+pub(super) fn folders(set: &PolicySet) -> Vec<Folder> {
+    let literals = set.policies().flat_map(Policy::entity_literals);
+    let folders = literals.filter(|literal| literal.type_name().basename() == "Folder");
+    let folders: BTreeSet<Folder> = folders.filter_map(|it| Folder::parse(it.id().unescaped()).ok()).collect();
+    folders.into_iter().collect()
+}
+
 /// Why nothing can ever have this name, if nothing can.
 fn unmatchable(literal: &EntityUid) -> Option<String> {
     let id = literal.id().unescaped();

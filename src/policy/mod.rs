@@ -23,7 +23,7 @@ mod tests;
 use std::fmt;
 
 use crate::identity::Principal;
-use crate::secret::Action;
+use crate::secret::{Action, Folder};
 
 use cache::Decisions;
 use compile::Compiled;
@@ -54,6 +54,7 @@ pub struct Policies {
     /// Present only when a decision depends on nothing but what the cache's key holds.
     decisions: Option<Decisions>,
     warnings: Vec<String>,
+    folders: Vec<Folder>,
     generation: u64,
 }
 
@@ -91,7 +92,8 @@ impl Policies {
     fn assemble(compiled: Compiled, generation: u64) -> Self {
         let Compiled { set, mentions, warnings } = compiled;
         let decisions = mentions.is_timeless().then(Decisions::new);
-        Self { engine: Engine::new(set, mentions), decisions, warnings, generation }
+        let folders = compile::folders(&set);
+        Self { engine: Engine::new(set, mentions), decisions, warnings, folders, generation }
     }
 
     /// Decides. Called once per route of a call, after mapping and before anything is read or written.
@@ -139,6 +141,12 @@ impl Policies {
     #[must_use]
     pub const fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Every folder that a policy names. To be named says nothing of what is permitted: it is where permission may begin.
+    #[must_use]
+    pub fn folders(&self) -> &[Folder] {
+        &self.folders
     }
 
     /// What strict validation found odd but not wrong (a policy that never applies, look-alike characters), each as

@@ -334,6 +334,20 @@ fn g20_a_new_generation_knows_nothing_of_the_old_decisions() {
 }
 
 #[test]
+fn the_folders_that_policies_name_are_known() {
+    let policies = compiled(
+        r#"
+        @id("a") permit (principal, action == Action::"list", resource in Folder::"apps/db");
+        @id("b") permit (principal, action == Action::"list", resource) when { resource == Folder::"infra" };
+        @id("c") forbid (principal, action == Action::"list", resource in Folder::"apps/db") unless { resource in Folder::"" };
+        @id("d") permit (principal, action == Action::"read", resource == Secret::"apps/one");
+        "#,
+    );
+    assert_eq!(policies.folders(), [folder(""), folder("apps/db"), folder("infra")]);
+    assert!(Policies::permit_all(1).folders().is_empty());
+}
+
+#[test]
 fn the_built_in_sets_say_what_they_promise() {
     let (dev, sync) = (someone("dev", &[], &[]), someone("system/sync", &["system"], &[]));
     let (permit_all, system) = (Policies::permit_all(7), Policies::system());

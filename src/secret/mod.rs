@@ -25,7 +25,7 @@ pub use call::{
 pub use federation::{
     BackendId, ConflictOn, ConflictPolicy, History, OnBackendDelete, RateLimit, RuleSettings, SyncScope, WriteMode,
 };
-pub use filter::{DESCRIPTION, Filter, FilterKey, FilterValue};
+pub use filter::{DESCRIPTION, Filter, FilterKey, FilterValue, NamePrefixes};
 pub use name::{RemoteName, WireName};
 pub use operation::{Action, Mode, Operation, WireKind};
 pub use path::{Folder, PathError, SecretPath};

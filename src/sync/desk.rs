@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use thiserror::Error;
+use tokio::sync::Semaphore;
 
 use super::Replica;
 use super::batch::Batch;
 use super::plan::Terms;
 use super::rate::Bucket;
 use crate::audit::{AuditError, Auditor, Grant, RequestId, Subject};
-use crate::backend::{Ask, BackendError};
+use crate::backend::{Ask, BackendError, Toll, tolled};
 use crate::clock::Clock;
 use crate::error::ErrorKind;
 use crate::identity::{Method, Principal};
@@ -24,6 +25,8 @@ use crate::secret::{
     Action, Described, Dialect, Mode, Operation, RemoteName, RuleSettings, SecretPath, Tenant, WireKind,
 };
 
+/// Calls to the backend at once, however many steps wait for one.
+pub(super) const CONCURRENCY: usize = 16;
 /// After so many calls in a row without any answer the backend is given up for this run.
 const DEAD_AFTER: u32 = 8;
 /// So many at the end of a run make it one in which the backend was lost.
@@ -151,6 +154,7 @@ pub(super) struct Desk {
     /// By rule: the backend tells nothing but values.
     blind: Vec<AtomicBool>,
     notes: Mutex<Vec<&'static str>>,
+    slots: Semaphore,
     pub(super) batch: Batch,
     /// What lists told of secrets nobody has looked at yet, by remote name.
     told: Mutex<HashMap<String, Described>>,
@@ -171,6 +175,7 @@ impl Desk {
             principal,
             blind,
             notes: Mutex::default(),
+            slots: Semaphore::new(CONCURRENCY),
             batch: Batch::default(),
             told: Mutex::default(),
         }
@@ -198,14 +203,20 @@ impl Desk {
         Ask { remote, kv2_segment, dialect: Dialect::Neutral, request_id: &self.id_text, principal: None }
     }
 
-    /// Calls the backend when the rate allows, and learns from the answer.
+    /// Calls the backend when the rate allows, and learns from the answer. Each request of a call counts, pages of a list
+    /// and second tries too.
     pub(super) async fn call<T>(&self, call: impl Future<Output = Result<T, BackendError>>) -> Result<T, BackendError> {
+        let _slot = self.slots.acquire().await;
         self.parts.bucket.take().await;
         let started = Instant::now();
-        let result = call.await;
-        self.contact.calls.fetch_add(1, Ordering::Relaxed);
+        let toll: Arc<dyn Toll> = self.parts.bucket.clone();
+        let (result, spent) = tolled(toll, call).await;
+        self.contact.calls.fetch_add(spent.requests(), Ordering::Relaxed);
+        self.parts.bucket.owe(spent.unasked());
         match &result {
             Err(BackendError::RateLimited(after)) => self.parts.bucket.pause(after.unwrap_or(1)),
+            // several took longer than one does, and may have waited in between
+            Ok(_) if spent.requests() > 1 => {}
             Ok(_) => self.parts.latency.learn(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX)),
             Err(_) => {}
         }
@@ -216,8 +227,12 @@ impl Desk {
     /// Asks what our credential may do. Says nothing about whether the backend lets us in.
     pub(super) async fn may_read(&self, candidate: &Candidate) -> Option<bool> {
         self.parts.bucket.take().await;
-        self.contact.calls.fetch_add(1, Ordering::Relaxed);
-        let rights = self.replica.client.probe(self.ask(candidate.rule, &candidate.remote)).await.ok()?;
+        let toll: Arc<dyn Toll> = self.parts.bucket.clone();
+        let probe = self.replica.client.probe(self.ask(candidate.rule, &candidate.remote));
+        let (rights, spent) = tolled(toll, probe).await;
+        self.contact.calls.fetch_add(spent.requests(), Ordering::Relaxed);
+        self.parts.bucket.owe(spent.unasked());
+        let rights = rights.ok()?;
         rights.iter().find(|(right, _)| *right == "read").map(|(_, allowed)| *allowed)
     }
 

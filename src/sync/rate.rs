@@ -1,10 +1,12 @@
-//! How fast one backend is asked: a token bucket that all calls of its runs share, and a pause the backend itself asked for.
+//! How fast one backend is asked: a token bucket that all requests of its runs share, and a pause the backend itself asked for.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::time::{Instant, sleep_until};
 
+use crate::backend::{BackendError, Toll};
 use crate::secret::RateLimit;
 
 /// More than this a backend cannot make us wait at once.
@@ -35,7 +37,7 @@ impl Bucket {
         self.limit
     }
 
-    /// Waits until one call may be made.
+    /// Waits until one request may be made.
     pub(super) async fn take(&self) {
         let mut until = self.reserve();
         while let Some(at) = until {
@@ -57,6 +59,12 @@ impl Bucket {
             level.tokens -= 1.0;
         }
         is_there
+    }
+
+    /// So many requests were made that nobody waited for: whoever comes next waits for them, too.
+    pub(super) fn owe(&self, requests: u64) {
+        let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
+        level.tokens -= f64::from(u32::try_from(requests).unwrap_or(u32::MAX));
     }
 
     /// Nobody calls for so long.
@@ -84,6 +92,14 @@ impl Bucket {
     fn pause_after(&self, at: Instant) -> Option<Instant> {
         let level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
         level.paused_until.filter(|until| *until > at)
+    }
+}
+
+#[async_trait]
+impl Toll for Bucket {
+    async fn further(&self) -> Result<(), BackendError> {
+        self.take().await;
+        Ok(())
     }
 }
 
@@ -120,6 +136,18 @@ mod tests {
         tokio::time::advance(Duration::from_secs(60)).await;
         assert_eq!(taken(&bucket), 5);
         assert_eq!(taken(&Bucket::new(None)), 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_nobody_waited_for_are_waited_for_by_the_next() {
+        let bucket = Bucket::new(Some(RateLimit { per_second: 10, burst: 5 }));
+        assert!(seconds(&bucket, 1).await < 0.001);
+        bucket.owe(24);
+        let took = seconds(&bucket, 1).await;
+        assert!((2.0..2.2).contains(&took), "{took}");
+        let free = Bucket::new(None);
+        free.owe(1000);
+        assert!(seconds(&free, 1).await < 0.001);
     }
 
     #[tokio::test(start_paused = true)]

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Replica;
 use super::board::Board;
 use super::commit::{Committed, commit};
-use super::desk::{Candidate, Desk, StepError};
+use super::desk::{CONCURRENCY, Candidate, Desk, StepError};
 use super::mailbox::Mailbox;
 use super::state::Memory;
 use super::step::{Edit, Step, check};
@@ -34,9 +34,7 @@ pub(super) use ending::Ended;
 use known::known;
 pub(super) use known::locate;
 
-/// Calls to the backend at once.
-const CONCURRENCY: usize = 16;
-/// As many batches at once, where values are read in batches.
+/// Where values are read in batches, steps enough wait for them to fill so many. Calls are still `CONCURRENCY` at once.
 const BATCHES: usize = 4;
 /// Changes and bytes of one commit.
 const BATCH: usize = 256;

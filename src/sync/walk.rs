@@ -232,7 +232,13 @@ impl Walk {
                     self.root(replica, rule, &remote, PlaceKind::Mapped(folder.clone()), depth)
                 }
                 FolderKind::Flat { prefix } => {
-                    self.root(replica, rule, prefix.trim_end_matches('/'), PlaceKind::Flat, depth)
+                    // what names begin with may end inside a segment, and a store without folders lists whole ones
+                    let folder = match prefix.rsplit_once('/') {
+                        _ if !replica.client.capabilities().flat => prefix.trim_end_matches('/'),
+                        Some((folder, _)) => folder,
+                        None => "",
+                    };
+                    self.root(replica, rule, folder, PlaceKind::Flat, depth)
                 }
                 FolderKind::Fixed { name, target } => match name.strip_suffix('/') {
                     Some(child) => {
@@ -288,5 +294,16 @@ impl Walk {
 
 /// Whether a remote name lies in a remote folder.
 pub(super) fn lies_in(remote: &str, folder: &str) -> bool {
-    remote.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+    folder.is_empty() || remote.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lies_in;
+
+    #[test]
+    fn w14_everything_lies_in_the_root_of_a_store_without_folders() {
+        assert!(lies_in("app/db", "") && lies_in("db", "") && lies_in("app/db", "app"));
+        assert!(!lies_in("apps/db", "app") && !lies_in("app", "app"));
+    }
 }

@@ -17,7 +17,7 @@ use crate::config::{AllowedEndpoints, BackendConfig, BackendRule, BackendSetting
 use crate::mapping::Router;
 use crate::pipeline::BackendState;
 use crate::seal::Stored;
-use crate::secret::{BackendId, Mode, RuleSettings, SecretPath, SecretValue, Tenant};
+use crate::secret::{BackendId, Mode, RuleSettings, SecretPath, SecretValue, SyncScope, Tenant};
 use crate::sync::Replica;
 use crate::wire::aws::{AwsBackend, KeySource};
 use crate::wire::vault::{CredentialSource, VaultBackend};
@@ -118,11 +118,17 @@ fn replica(
         conflict_on: settings.conflict_on,
         conflict_policy: settings.conflict_policy,
         on_backend_delete: settings.on_backend_delete,
-        rate_limit: settings.rate_limit,
+        rate_limit: settings.rate_limit.or_else(|| settings.config.backend_type().rate_limit(scope(&state.rules))),
         prefetch: tenant.prefetch.paths.iter().filter(leads_here).cloned().collect(),
         max_value_bytes: tenant.value_bytes,
         copies: ground.copies(&tenant.tenant, &state.id, &routes),
     })
+}
+
+/// What its syncs copy at most.
+fn scope(rules: &[RuleSettings]) -> SyncScope {
+    let is_whole = |rule: &RuleSettings| rule.mode == Mode::Sync && rule.scope == SyncScope::All;
+    if rules.iter().any(is_whole) { SyncScope::All } else { SyncScope::Demand }
 }
 
 /// How each rule's paths are served: its own settings over its backend's.

@@ -20,6 +20,7 @@ pub use vault::{ClientCertificate, VaultAuth, VaultConfig};
 use super::address::Address;
 use super::raw::{Block, Item};
 use super::url::HttpUrl;
+use crate::secret::{RateLimit, SyncScope};
 
 /// A type of backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,6 +44,50 @@ impl BackendType {
             Self::AwsSecretsManager => "aws-secrets-manager",
             Self::AzureKeyVault => "azure-key-vault",
             Self::GoogleSecretManager => "google-secret-manager",
+        }
+    }
+}
+
+/// What a vendor lets a whole account (AWS, per region), vault (Azure) or project (Google) ask for by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Quota {
+    /// Requests a second of the kind that copying everything is made of.
+    all: u32,
+    /// Requests a second of the kind that reads one secret.
+    one: u32,
+}
+
+/// Of a quota, what one process takes to copy everything: others are in the same account.
+const SHARE_OF_ALL: u32 = 4;
+/// What it takes to copy what was asked for: there are many of these.
+const SHARE_ON_DEMAND: u32 = 400;
+/// How many seconds' worth of requests may go out at once.
+const BURST_SECONDS: u32 = 4;
+
+impl BackendType {
+    /// What a sync may ask of a backend of this type where nothing is configured; `None` for no limit but that of
+    /// concurrency.
+    #[must_use]
+    pub fn rate_limit(self, scope: SyncScope) -> Option<RateLimit> {
+        let Quota { all, one } = self.quota()?;
+        let per_second = match scope {
+            SyncScope::All => all / SHARE_OF_ALL,
+            SyncScope::Demand => one / SHARE_ON_DEMAND,
+        };
+        let per_second = per_second.max(1);
+        Some(RateLimit { per_second, burst: per_second * BURST_SECONDS })
+    }
+
+    const fn quota(self) -> Option<Quota> {
+        match self {
+            // the operator's own, with limits of his own
+            Self::HashicorpVault => None,
+            // pages of lists and batches of values; GetSecretValue and DescribeSecret together
+            Self::AwsSecretsManager => Some(Quota { all: 100, one: 10_000 }),
+            // 4,000 in ten seconds, whatever they are
+            Self::AzureKeyVault => Some(Quota { all: 400, one: 400 }),
+            // 90,000 accesses of values a minute
+            Self::GoogleSecretManager => Some(Quota { all: 1_500, one: 1_500 }),
         }
     }
 }
@@ -169,6 +214,23 @@ mod tests {
             "secrets: {{infra/x: {{file: x}}}}\nbackends: [{{name: b, type: {backend}, config: {{{config}}}, \
              path_mapping: [{{from: a, to: b}}]}}]"
         ))
+    }
+
+    #[test]
+    fn a_sync_takes_its_share_of_the_vendors_quota() {
+        for (backend, scope, expected) in [
+            (BackendType::HashicorpVault, SyncScope::All, None),
+            (BackendType::HashicorpVault, SyncScope::Demand, None),
+            (BackendType::AwsSecretsManager, SyncScope::All, Some((25, 100))),
+            (BackendType::AwsSecretsManager, SyncScope::Demand, Some((25, 100))),
+            (BackendType::AzureKeyVault, SyncScope::All, Some((100, 400))),
+            (BackendType::AzureKeyVault, SyncScope::Demand, Some((1, 4))),
+            (BackendType::GoogleSecretManager, SyncScope::All, Some((375, 1500))),
+            (BackendType::GoogleSecretManager, SyncScope::Demand, Some((3, 12))),
+        ] {
+            let limit = backend.rate_limit(scope);
+            assert_eq!(limit.map(|limit| (limit.per_second, limit.burst)), expected, "{backend:?} {scope:?}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
-use crate::backend::{Ask, Backend, BackendError, Capabilities, Change, Listed};
+use crate::backend::{Ask, Backend, BackendError, Capabilities, Change, Listed, further};
 use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::secret::{
     Described, Metadata, Outcome, PassCall, Reply, SecretRecord, SecretType, SecretValue, VersionInfo, VersionSelector,
@@ -35,6 +35,8 @@ pub(super) struct Switches {
     pub(super) lists_fail: bool,
     /// Lists are cut short.
     pub(super) lists_cut: bool,
+    /// Each list takes so many further pages.
+    pub(super) more_pages: u32,
     /// Lists come back empty.
     pub(super) lists_empty: bool,
     /// So many calls are answered by "too many calls".
@@ -296,6 +298,10 @@ impl Backend for Fake {
             if switches.lists_empty {
                 return Ok(Listed::default());
             }
+        }
+        let more_pages = self.switches.lock().unwrap().more_pages;
+        for _ in 0..more_pages {
+            further().await?;
         }
         let prefix = format!("{}/", ask.remote);
         let below = |name: &String| {

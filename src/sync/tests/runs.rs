@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::fake::Asked;
 use super::rig::{Rig, path, settings};
 use crate::clock::{Clock as _, Timestamp};
-use crate::secret::{History, RuleSettings, SyncScope, VersionState};
+use crate::secret::{History, RateLimit, RuleSettings, SyncScope, VersionState};
 use crate::sync::report::RunOutcome;
 use crate::sync::run::Scope;
 
@@ -29,6 +29,19 @@ async fn a_first_run_copies_everything_and_a_second_one_reads_no_value() {
     let second = rig.sync().await;
     assert_eq!((second.unchanged, second.read, second.created, second.updated), (40, 0, 0, 0));
     assert_eq!(rig.fake.asked(), Asked { lists: 5, descriptions: 40, reads: 0, writes: 0, probes: 3 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_page_of_a_list_is_a_call_for_report_and_rate() {
+    let limit = RateLimit { per_second: 10, burst: 1 };
+    let mut rig = Rig::with(|replica| replica.rate_limit = Some(limit));
+    rig.fake.put("kv/data/a", "1");
+    rig.fake.set(|switches| switches.more_pages = 30);
+    let before = tokio::time::Instant::now();
+    let report = rig.sync().await;
+    let took = before.elapsed().as_secs_f64();
+    assert_eq!((report.created, report.calls), (1, 33), "a list of 31 pages, a description, a value: {report:?}");
+    assert!(took >= 3.1, "{took}");
 }
 
 #[tokio::test]

@@ -116,7 +116,11 @@ impl Backend for AwsBackend {
     }
 
     async fn list(&self, ask: Ask<'_>) -> Result<Listed, BackendError> {
-        self.names(ask).await
+        self.names(ask, "").await
+    }
+
+    async fn list_by_prefix(&self, ask: Ask<'_>, prefix: &str) -> Result<Listed, BackendError> {
+        self.names(ask, prefix).await
     }
 
     async fn write(&self, ask: Ask<'_>, change: Change<'_>) -> Result<Outcome, BackendError> {

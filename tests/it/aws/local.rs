@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::sign::Scope;
-use super::world::{Client, admin, app, builder, code, config, partial_arn, secret, token};
+use super::world::{Client, admin, app, builder, code, config, narrow, nobody, partial_arn, secret, token};
 use crate::harness::{ADMIN, Proxy};
 use crate::peers::moto;
 
@@ -120,6 +120,55 @@ fn lists_are_paged_sorted_and_filtered_and_hold_only_what_may_be_listed() {
     assert_eq!(partly["Errors"][0]["ErrorCode"], "AccessDeniedException");
     let create = json!({"Name": "local/app/new", "SecretString": "x"});
     assert_eq!(reader.refused("CreateSecret", &create), "AccessDeniedException");
+}
+
+/// The names of a page.
+fn listed(page: &Value) -> Vec<&str> {
+    page["SecretList"].as_array().unwrap().iter().map(|one| one["Name"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn who_may_list_one_deep_folder_sees_it_and_learns_of_no_other() {
+    let (proxy, client) = started();
+    for name in ["local/own/one", "local/own/sub/two", "local/other/three", "local/four"] {
+        client.ok("CreateSecret", &json!({"Name": name, "SecretString": "x"}));
+    }
+    let narrow = Client { address: client.address.clone(), region: client.region.clone(), keys: narrow() };
+    let own = ["local/own/one", "local/own/sub/two"];
+    let before = proxy.audit().len();
+    assert_eq!(listed(&narrow.ok("ListSecrets", &json!({}))), own);
+    let trail = proxy.audit().split_off(before);
+    let lines: Vec<_> = trail.iter().filter(|line| line["principal"] == "t/narrow").collect();
+    assert_eq!(lines.len(), 1, "{trail:?}");
+    assert_eq!((&lines[0]["path"], &lines[0]["count"]), (&json!("local/own/"), &json!(2)), "{trail:?}");
+    assert_eq!(lines[0]["policies"], json!(["narrow-own"]));
+
+    let first = narrow.ok("ListSecrets", &json!({"MaxResults": 1}));
+    assert_eq!(listed(&first), own[..1]);
+    let second = narrow.ok("ListSecrets", &json!({"MaxResults": 1, "NextToken": first["NextToken"]}));
+    assert_eq!((listed(&second), second["NextToken"].is_null()), (own[1..].to_vec(), true), "{second}");
+    assert_eq!(narrow.names("local/o"), own);
+    for unseen in ["local/other/", "local/four", "nowhere/", "local//x"] {
+        assert!(narrow.names(unseen).is_empty(), "{unseen}");
+    }
+    let batch = narrow.ok("BatchGetSecretValue", &json!({"Filters": [{"Key": "name", "Values": ["local/"]}]}));
+    let values = batch["SecretValues"].as_array().unwrap();
+    assert_eq!(values.iter().map(|one| one["Name"].as_str().unwrap()).collect::<Vec<_>>(), own);
+    assert!(!batch.to_string().contains("local/other"), "{batch}");
+}
+
+#[test]
+fn who_may_list_nothing_is_refused_whatever_is_there() {
+    let (proxy, client) = started();
+    client.ok("CreateSecret", &json!({"Name": "local/own/one", "SecretString": "x"}));
+    let nobody = Client { address: client.address.clone(), region: client.region.clone(), keys: nobody() };
+    let of = |prefix: &str| json!({"Filters": [{"Key": "name", "Values": [prefix]}]});
+    for parameters in [json!({}), of("local/own/"), of("nowhere/")] {
+        assert_eq!(nobody.refused("ListSecrets", &parameters), "AccessDeniedException", "{parameters}");
+    }
+    assert_eq!(nobody.refused("BatchGetSecretValue", &of("local/")), "AccessDeniedException");
+    let lines: Vec<_> = proxy.audit().into_iter().filter(|line| line["principal"] == "t/nobody").collect();
+    assert!(lines.len() == 4 && lines.iter().all(|line| line["outcome"] == "denied"), "{lines:?}");
 }
 
 #[test]

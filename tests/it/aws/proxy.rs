@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::relay::{Fate, Relay};
 use super::sign::{Keys, REGION};
-use super::world::{Client, admin, app, backend, backends, builder, code, config, partial_arn, secret};
+use super::world::{Client, admin, app, backend, backends, builder, code, config, narrow, partial_arn, secret};
 use crate::harness::Proxy;
 use crate::peers::{Aws, ministack, moto};
 
@@ -102,6 +102,44 @@ fn reads_go_to_moto_under_their_mapped_names() {
 #[test]
 fn reads_go_to_ministack_signed_anew() {
     reads(ministack(), "proxy-reads");
+}
+
+/// Two backends, one of which nobody answers for: a list fails only if that one could have a part in it.
+#[test]
+fn a_filtered_list_asks_only_whom_it_concerns_and_only_for_what_it_wants() {
+    const LISTS_REGION: &str = "us-east-2";
+    let server = moto();
+    let relay = Relay::to(server.address());
+    let direct = Client::direct(server, LISTS_REGION);
+    for name in ["narrowed/team/db/one", "narrowed/team/db-two", "narrowed/team/web", "narrowed/other"] {
+        direct.ok("CreateSecret", &json!({"Name": name, "SecretString": "x"}));
+    }
+    let there = backend("aws", relay.address(), LISTS_REGION, &[], &["from: 'external/aws/**', to: 'narrowed/**'"]);
+    let gone = backend("gone", "127.0.0.1:1", LISTS_REGION, &[], &["from: 'external/gone/**', to: 'gone/**'"]);
+    let proxy = builder(server).config(&config("local: [local]", &backends(&[there, gone]))).start();
+    let client = Client::of(&proxy, admin());
+    let asked = || {
+        let calls = relay.calls();
+        relay.forget();
+        let wanted = |call: &super::relay::Call| call.parameters["Filters"][0]["Values"][0].clone();
+        calls.iter().filter(|call| call.operation == "ListSecrets").map(wanted).collect::<Vec<_>>()
+    };
+
+    assert_eq!(client.names("external/aws/team/db"), ["external/aws/team/db-two", "external/aws/team/db/one"]);
+    assert_eq!(asked(), ["narrowed/team/db"]);
+    assert_eq!(client.names("external/aws/team/db/").len(), 1);
+    assert_eq!(asked(), ["narrowed/team/db/"]);
+    assert_eq!(client.names("external/aws/").len(), 4);
+    assert_eq!(asked(), ["narrowed/"], "one list holds all folders");
+    assert!(client.names("nowhere/").is_empty() && asked().is_empty());
+    assert_ne!(client.call("ListSecrets", &json!({})).status, 200, "a list without one of its parts is none");
+    let concerned = json!({"Filters": [{"Key": "name", "Values": ["external/g"]}]});
+    assert_ne!(client.call("ListSecrets", &concerned).status, 200);
+
+    relay.forget();
+    let narrow = Client { address: client.address.clone(), region: client.region.clone(), keys: narrow() };
+    assert_eq!(narrow.names(""), ["external/aws/team/db/one"], "and nobody is asked whose names it may not list");
+    assert_eq!(asked(), ["narrowed/team/db/"]);
 }
 
 #[test]

@@ -14,9 +14,12 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const SEAL_KEY: &str = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVowMTIzNDU=\n";
 const APPS_KEY: &str = "/made/up+secret/key+of+the+application00";
 const ADMINS_KEY: &str = "/made/up+secret/key+of+the+admin00000000";
+const NARROWS_KEY: &str = "/made/up+secret/key+of+the+narrow0000000";
+const NOBODYS_KEY: &str = "/made/up+secret/key+of+the+nobody0000000";
 
 /// Names of the aws wire are secret paths; the vault wire shows them below `secret/`, KV version 2. `t/admin` may do
 /// everything, `t/app` reads below `external` and `local/app`, and lists everything but `local/team`.
+/// `t/narrow` reads and lists its own folder and lists `external/aws/team/db`; `t/nobody` may do nothing.
 const HEAD: &str = config!(
     r#"    mounts: {secret: {kv: 2}}
     paths: [{from: "secret/**", to: "**"}]
@@ -26,6 +29,8 @@ identity:
   access_keys:
     - {principal: t/admin, groups: [admins], file: {dir}/admin.json}
     - {principal: t/app, groups: [apps], file: {dir}/app.json}
+    - {principal: t/narrow, groups: [narrow], folders: [local/own], file: {dir}/narrow.json}
+    - {principal: t/nobody, groups: [nobodies], file: {dir}/nobody.json}
 policies: [{dir}/aws.cedar]
 seal: {provider: file, path: {dir}/seal.key}
 "#
@@ -44,6 +49,16 @@ permit (
 
 @id("apps-list")
 permit (principal in Group::"apps", action == Action::"list", resource) unless { resource in Folder::"local/team" };
+
+@id("narrow-own")
+permit (
+  principal in Group::"narrow",
+  action in [Action::"read", Action::"describe", Action::"list"],
+  resource
+) when { resource in principal.folders };
+
+@id("narrow-deep")
+permit (principal in Group::"narrow", action == Action::"list", resource in Folder::"external/aws/team/db");
 "#;
 
 /// The key of `t/admin`.
@@ -54,6 +69,16 @@ pub(crate) fn admin() -> Keys {
 /// The key of `t/app`.
 pub(crate) fn app() -> Keys {
     Keys::new("AKIAAPPAPPAPPAPPAPP1", APPS_KEY)
+}
+
+/// The key of `t/narrow`.
+pub(crate) fn narrow() -> Keys {
+    Keys::new("AKIANARROWNARROWNAR1", NARROWS_KEY)
+}
+
+/// The key of `t/nobody`.
+pub(crate) fn nobody() -> Keys {
+    Keys::new("AKIANOBODYNOBODYNOB1", NOBODYS_KEY)
 }
 
 /// A configuration: `store` keys, then whatever else, at top level.
@@ -87,6 +112,8 @@ pub(crate) fn builder(server: &Aws) -> ProxyBuilder {
     Proxy::builder()
         .file("admin.json", admin().stored())
         .file("app.json", app().stored())
+        .file("narrow.json", narrow().stored())
+        .file("nobody.json", nobody().stored())
         .file("backend.json", server.credential("backend").to_string())
         .file("aws.cedar", POLICIES)
         .file("seal.key", SEAL_KEY)

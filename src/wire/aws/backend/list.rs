@@ -7,22 +7,25 @@ use super::fault::Told;
 use super::neutral;
 use super::read::parsed;
 use super::schema::{ListSecrets, NameFilter, Secret, SecretPage};
-use crate::backend::{Ask, BackendError, Listed};
+use crate::backend::{Ask, BackendError, Listed, further};
 use crate::secret::Described;
 
 /// As many as the service gives at once.
 const PAGE: u32 = 100;
 /// More names than an account's quota in any region allows for by default are not held in memory.
 const MOST: usize = 100_000;
+/// The longest text the service takes as a condition.
+const MAX_FILTER: usize = 512;
 const NOT_A_LIST: BackendError = BackendError::Unusable("not a list of secrets");
 const TOO_MANY: BackendError = BackendError::Unusable("a list of more than 100,000 secrets");
 const ENDLESS: BackendError = BackendError::Unusable("a list that turns in circles");
 
 impl AwsBackend {
-    /// Every name below the folder, whatever is deleted and restorable too.
-    pub(super) async fn names(&self, ask: Ask<'_>) -> Result<Listed, BackendError> {
-        let prefix = prefix(ask.remote.as_str());
-        let mut found = Found::below(&prefix);
+    /// Every name below the folder that begins so there, whatever is deleted and restorable too.
+    pub(super) async fn names(&self, ask: Ask<'_>, begins: &str) -> Result<Listed, BackendError> {
+        let folder = prefix(ask.remote.as_str());
+        let prefix = format!("{folder}{begins}");
+        let mut found = Found::below(&folder, begins);
         let mut pages = Pages::default();
         loop {
             let body = ListSecrets {
@@ -39,6 +42,7 @@ impl AwsBackend {
                         let Found { names, described, .. } = found;
                         return Ok(Listed { names, native: None, described });
                     }
+                    further().await?;
                 }
                 // a list is there, even if it is empty
                 _ => return Err(NOT_A_LIST),
@@ -55,30 +59,34 @@ fn prefix(folder: &str) -> String {
     }
 }
 
-/// Has the service leave out what is not below the folder, where it would understand that.
+/// Has the service leave out what does not begin so, as far as it would understand that.
 fn filter(prefix: &str) -> Option<[NameFilter<'_>; 1]> {
-    // an exclamation mark turns a condition around
-    let is_plain = !prefix.is_empty() && !prefix.starts_with('!');
-    is_plain.then_some([NameFilter { key: "name", values: [prefix] }])
+    // an exclamation mark turns a condition around, and what no name holds is refused
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/_+=.@-".contains(&byte);
+    let length = prefix.bytes().take(MAX_FILTER).take_while(|byte| is_plain(*byte)).count();
+    let plain = prefix.get(..length).filter(|plain| !plain.is_empty())?;
+    Some([NameFilter { key: "name", values: [plain] }])
 }
 
 /// A list while it grows.
 struct Found<'a> {
-    prefix: &'a str,
+    folder: &'a str,
+    begins: &'a str,
     names: Vec<String>,
     described: Vec<Described>,
     seen: HashSet<String>,
 }
 
 impl<'a> Found<'a> {
-    fn below(prefix: &'a str) -> Self {
-        Self { prefix, names: Vec::new(), described: Vec::new(), seen: HashSet::new() }
+    fn below(folder: &'a str, begins: &'a str) -> Self {
+        Self { folder, begins, names: Vec::new(), described: Vec::new(), seen: HashSet::new() }
     }
 
-    /// Adds a page. Filters are understood in more ways than one; what is below the folder is decided here.
+    /// Adds a page. Filters are understood in more ways than one; what is below the folder and begins so is decided here.
     fn take(&mut self, page: Vec<Secret>) -> Result<(), BackendError> {
         for secret in page {
-            let Some(name) = secret.name.strip_prefix(self.prefix).filter(|name| !name.is_empty()) else { continue };
+            let is_meant = |name: &&str| !name.is_empty() && name.starts_with(self.begins);
+            let Some(name) = secret.name.strip_prefix(self.folder).filter(is_meant) else { continue };
             // a secret that came while pages were turned may be on two of them
             if !self.seen.insert(name.to_owned()) {
                 continue;
@@ -128,19 +136,24 @@ mod tests {
 
     #[test]
     fn names_are_those_below_the_folder_and_each_once() {
-        let mut found = Found::below("app/");
+        let mut found = Found::below("app/", "");
         found.take(page(&["app/a", "App/b", "app", "app/", "apps/c", "app/x/y", "app//z"])).unwrap();
         found.take(page(&["app/x/y", "app/last"])).unwrap();
         assert_eq!(found.names, ["a", "x/y", "/z", "last"]);
         assert_eq!(found.described.len(), found.names.len());
-        let mut all = Found::below("");
+        let mut all = Found::below("", "");
         all.take(page(&["a", "b/c"])).unwrap();
         assert_eq!(all.names, ["a", "b/c"]);
+        let mut some = Found::below("app/", "db-");
+        some.take(page(&["app/db-1", "app/db", "app/DB-2", "app/db-x/y", "db-3"])).unwrap();
+        assert_eq!(some.names, ["db-1", "db-x/y"]);
     }
 
     #[test]
     fn filters_are_sent_where_they_mean_what_is_meant() {
-        for (folder, expected) in [("", None), ("app", Some("app/")), ("app/x/", Some("app/x/")), ("!a", None)] {
+        for (folder, expected) in
+            [("", None), ("app", Some("app/")), ("app/x/", Some("app/x/")), ("!a", None), ("a b", Some("a"))]
+        {
             let prefix = prefix(folder);
             assert_eq!(filter(&prefix).map(|[filter]| filter.values), expected.map(|text| [text]), "{folder}");
         }
@@ -161,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_list_has_no_end_but_its_own() {
-        let mut found = Found::below("");
+        let mut found = Found::below("", "");
         let many: Vec<String> = (0..=MOST).map(|number| number.to_string()).collect();
         let names: Vec<&str> = many.iter().map(String::as_str).collect();
         assert!(matches!(found.take(page(&names)), Err(BackendError::Unusable(_))));

@@ -8,7 +8,7 @@ use super::list::Pages;
 use super::neutral;
 use super::read::parsed;
 use super::schema::{BatchError, BatchPage, GetMany, Value};
-use crate::backend::{Ask, BackendError};
+use crate::backend::{Ask, BackendError, further};
 use crate::secret::{Outcome, Reply, SecretRecord};
 
 const NOT_VALUES: BackendError = BackendError::Unusable("not an answer about several secrets");
@@ -37,6 +37,7 @@ impl AwsBackend {
                     if !pages.turn(next)? {
                         break;
                     }
+                    further().await?;
                 }
                 // about one of them, and there is no telling which
                 _ => return Err(BackendError::Rejected(400)),

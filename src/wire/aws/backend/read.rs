@@ -10,7 +10,7 @@ use super::fault::Told;
 use super::list::Pages;
 use super::neutral;
 use super::schema::{Get, ListVersions, Named, Secret, Value, ValueGlance, Version, VersionPage};
-use crate::backend::{Answer, Ask, BackendError};
+use crate::backend::{Answer, Ask, BackendError, further};
 use crate::clock::{Clock as _, SystemClock};
 use crate::secret::{
     Described, Dialect, NativeReply, Outcome, Reply, SecretRecord, SecretType, VersionSelector, VersionState,
@@ -165,6 +165,7 @@ impl AwsBackend {
                     if !pages.turn(page.next_token)? {
                         return Ok(Some(found));
                     }
+                    further().await?;
                 }
                 Told::Absent => return Ok(None),
                 _ => return Err(BackendError::Rejected(400)),

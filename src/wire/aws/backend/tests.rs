@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::backend::{HttpSettings, client_config};
+use crate::backend::{HttpSettings, Toll, client_config, tolled};
 use crate::secret::{RemoteName, SecretType, SecretValue};
 
 /// A service that gives scripted answers, one a connection, and keeps what it was asked.
@@ -190,9 +191,42 @@ async fn lists_follow_every_page() {
     let seen = service.seen();
     assert!(seen[0].contains(r#""IncludePlannedDeletion":true,"Filters":[{"Key":"name","Values":["app/"]}]"#));
     assert!(seen[1].contains(r#""NextToken":"t""#));
+    let service = Service::answering(&[(200, two.as_str())]).await;
+    let listed = self::client(&service, keys(&["AKIDONE"])).list_by_prefix(ask(&remote), "b/").await.unwrap();
+    assert_eq!(listed.names, ["b/c"], "the service is not taken at its word");
+    assert!(service.seen()[0].contains(r#""Filters":[{"Key":"name","Values":["app/b/"]}]"#));
     let cut = Service::answering(&[(200, one.as_str()), (400, THROTTLED), (400, ABSENT)]).await;
     let failed = self::client(&cut, keys(&["AKIDONE"])).list(ask(&remote)).await;
     assert!(failed.is_err(), "a list that was cut short is none");
+}
+
+/// Lets so many further requests through.
+struct Allowance(AtomicU64);
+
+#[async_trait]
+impl Toll for Allowance {
+    async fn further(&self) -> Result<(), BackendError> {
+        let left = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        left.map(|_| ()).map_err(|_| BackendError::Unsupported)
+    }
+}
+
+#[tokio::test]
+async fn each_page_and_each_second_try_is_a_request_that_is_counted() {
+    let one = r#"{"SecretList":[{"Name":"a"}],"NextToken":"t"}"#;
+    let two = r#"{"SecretList":[{"Name":"b"}]}"#;
+    let script = [(200, one), (400, THROTTLED), (200, two)];
+    let service = Service::answering(&script).await;
+    let remote = RemoteName::root();
+    let client = self::client(&service, keys(&["AKIDONE"]));
+    let (listed, spent) = tolled(Arc::new(Allowance(AtomicU64::new(9))), client.list(ask(&remote))).await;
+    assert_eq!(listed.unwrap().names, ["a", "b"]);
+    assert_eq!((spent.requests(), spent.unasked()), (3, 1));
+    let service = Service::answering(&script).await;
+    let client = self::client(&service, keys(&["AKIDONE"]));
+    let (listed, _) = tolled(Arc::new(Allowance(AtomicU64::new(0))), client.list(ask(&remote))).await;
+    assert!(matches!(listed, Err(BackendError::Unsupported)), "{listed:?}");
+    assert_eq!(service.seen().len(), 1, "no page is asked for that is not allowed");
 }
 
 #[tokio::test]
