@@ -4,6 +4,7 @@
 //! connection that was not made is certain to have carried nothing.
 
 mod connect;
+mod tunnel;
 
 use std::error::Error;
 use std::io;
@@ -20,6 +21,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
 
 use self::connect::{Connector, OutOfReach};
+use self::tunnel::NoTunnel;
 use super::BackendError;
 use super::tls::TlsClient;
 use super::toll;
@@ -37,6 +39,9 @@ const NO_CONNECTION: BackendError =
     BackendError::Unavailable("no connection (refused, unknown host, or its certificate was not accepted)");
 const OUT_OF_REACH: BackendError =
     BackendError::Unavailable("its name stands for an address where it may not be reached; nothing was sent there");
+const NO_WAY: BackendError = BackendError::Unavailable("its forward proxy did not make the connection");
+const NO_PASS: BackendError =
+    BackendError::Unavailable("its forward proxy asks for a credential, which is not given to one");
 
 /// How a backend is reached.
 pub struct HttpSettings {
@@ -44,6 +49,15 @@ pub struct HttpSettings {
     pub tls: TlsClient,
     /// Deadline of a connection attempt, name resolution and handshake included.
     pub connect_timeout: Duration,
+}
+
+/// A forward proxy that connections with TLS are made through. It learns where they go and nothing else, and gets no
+/// credential.
+pub struct ForwardProxy {
+    /// Where it is; it may itself be reached without TLS.
+    pub url: Url,
+    /// Trust in the proxy itself, where its URL is https.
+    pub tls: TlsClient,
 }
 
 /// A pooled client of one backend. Connections are never shared with another one: its TLS identity is its own.
@@ -97,13 +111,26 @@ impl HttpClient {
     /// # Errors
     /// As [`Self::new`].
     pub fn within(settings: HttpSettings, reach: Reach) -> Result<Self, BackendError> {
+        Self::through(settings, reach, None)
+    }
+
+    /// As [`Self::within`], for a client that makes its connections with TLS through a forward proxy if there is one. Those
+    /// without are made straight.
+    ///
+    /// # Errors
+    /// When the proxy's URL is none that can be connected to.
+    pub fn through(settings: HttpSettings, reach: Reach, proxy: Option<ForwardProxy>) -> Result<Self, BackendError> {
         let TlsClient(tls) = settings.tls;
+        let proxy = match proxy {
+            None => None,
+            Some(ForwardProxy { url, tls: TlsClient(tls) }) => Some((url.uri().ok_or(NO_WAY)?, tls)),
+        };
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_LONGEST)
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .http2_max_header_list_size(MAX_HEADERS)
-            .build(Connector::new(tls, settings.connect_timeout, reach));
+            .build(Connector::new(tls, settings.connect_timeout, reach, proxy));
         Ok(Self { client, calls: AtomicU64::new(0) })
     }
 
@@ -203,6 +230,11 @@ impl Failure {
             BackendError::Timeout
         } else if causes(error).any(|cause| cause.is::<OutOfReach>()) {
             OUT_OF_REACH
+        } else if let Some(refusal) = causes(error).find_map(|cause| cause.downcast_ref::<NoTunnel>()) {
+            match refusal {
+                NoTunnel::Credential => NO_PASS,
+                NoTunnel::Refused => NO_WAY,
+            }
         } else if reached {
             BackendError::Unavailable("the connection broke")
         } else {

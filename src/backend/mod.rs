@@ -10,7 +10,7 @@ mod toll;
 use async_trait::async_trait;
 
 pub use self::error::BackendError;
-pub use self::http::{Answer, HttpClient, HttpSettings, Reach, UpstreamRequest};
+pub use self::http::{Answer, ForwardProxy, HttpClient, HttpSettings, Reach, UpstreamRequest};
 pub use resilient::{Attempt, Resilience};
 pub use tls::{TlsClient, client_config};
 pub use toll::{Spent, Toll, further, tolled};

@@ -57,7 +57,8 @@ pub(super) struct Behind {
     /// The file that holds the token of a hashicorp-vault backend.
     #[arg(long, value_name = "FILE", requires = "backend")]
     pub(super) backend_token_file: Option<PathBuf>,
-    /// The profile whose credentials an aws-secrets-manager backend is called with; else they come from the environment.
+    /// The profile whose credentials an aws-secrets-manager backend is called with, at its endpoint_url if it has one; else
+    /// they come from the environment.
     #[arg(long, requires = "backend")]
     pub(super) profile: Option<String>,
 }

@@ -43,6 +43,12 @@ impl Authority {
         self.sign(params, ExtendedKeyUsagePurpose::ServerAuth)
     }
 
+    /// A certificate for a server of these names and addresses.
+    pub(crate) fn server_called(&self, names: &[&str]) -> Pair {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        self.sign(CertificateParams::new(names).unwrap(), ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
     /// A certificate for a client with one URI as its name.
     pub(crate) fn client(&self, uri: &str) -> Pair {
         let mut params = CertificateParams::default();

@@ -5,15 +5,16 @@ mod vault;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use url::Url;
 
 pub(in crate::app) use self::vault::seal_credentials;
 use super::{Extras, reach};
 use crate::app::{Ground, files};
-use crate::backend::{Backend, HttpClient, HttpSettings, Reach, client_config};
-use crate::config::{AllowedEndpoints, BackendConfig, BackendRule, BackendSettings, HttpUrl, Problem, TenantConfig};
+use crate::backend::{Backend, ForwardProxy, HttpClient, HttpSettings, Reach, client_config};
+use crate::config::{
+    AllowedEndpoints, BackendConfig, BackendRule, BackendSettings, HttpUrl, Problem, TenantConfig, UpstreamConfig,
+};
 use crate::mapping::Router;
 use crate::pipeline::BackendState;
 use crate::seal::Stored;
@@ -194,15 +195,23 @@ fn file_source(file: PathBuf) -> CredentialSource {
 }
 
 /// A client of its own for one backend: connections are not shared with others.
-fn http(ca: Option<&Path>, connect_timeout: Duration, reach: Reach) -> Result<HttpClient, String> {
-    let tls = client_config(ca, None, true)?;
-    HttpClient::within(HttpSettings { tls, connect_timeout }, reach).map_err(|error| error.to_string())
+fn http(ca: Option<&Path>, upstream: &UpstreamConfig, reach: Reach) -> Result<HttpClient, String> {
+    let settings = HttpSettings { tls: client_config(ca, None, true)?, connect_timeout: upstream.attempt_timeout };
+    HttpClient::through(settings, reach, forward_proxy(upstream)?).map_err(|error| error.to_string())
+}
+
+/// The forward proxy of a backend, if it has one. It is trusted by the backend's roots, and is shown no certificate of ours.
+fn forward_proxy(upstream: &UpstreamConfig) -> Result<Option<ForwardProxy>, String> {
+    let Some(configured) = &upstream.proxy_url else { return Ok(None) };
+    let tls = client_config(upstream.ca_path.as_deref(), None, true)?;
+    Ok(Some(ForwardProxy { url: url(configured)?, tls }))
 }
 
 /// The process's own AWS identity. Where it comes from is trusted by the system's roots, whatever the backend is by,
-/// and it may be anywhere: nobody but the process's own surroundings points there.
-fn ambient(profile: Option<String>, connect_timeout: Duration) -> Result<KeySource, String> {
-    Ok(KeySource::Ambient { profile, http: Arc::new(http(None, connect_timeout, Reach::anywhere())?) })
+/// and it may be anywhere: nobody but the process's own surroundings points there. What is not on this machine or its link
+/// lies behind the backend's forward proxy.
+fn ambient(profile: Option<String>, upstream: &UpstreamConfig) -> Result<KeySource, String> {
+    Ok(KeySource::Ambient { profile, http: Arc::new(http(None, upstream, Reach::anywhere())?) })
 }
 
 fn url(configured: &HttpUrl) -> Result<Url, String> {

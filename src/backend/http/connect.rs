@@ -1,5 +1,5 @@
-//! How a connection is made: by address or by the system's resolver, with TLS where the scheme says so, all within one
-//! deadline.
+//! How a connection is made: by address or by the system's resolver, through a forward proxy where there is one, with TLS
+//! where the scheme says so, all within one deadline.
 //!
 //! INVARIANT: where a client may not connect to every address, names are resolved here, and the addresses that were looked
 //! at are the ones that are connected to: nothing is resolved a second time.
@@ -25,6 +25,8 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::net::{TcpStream, lookup_host};
 use tower_service::Service;
+
+use super::tunnel;
 
 /// A connection nobody uses is probed after so long, and given up after so many probes without an answer.
 const PROBE_AFTER: Duration = Duration::from_secs(30);
@@ -52,11 +54,29 @@ pub(super) struct OutOfReach;
 pub(super) struct Connector(Arc<Means>);
 
 struct Means {
-    inner: HttpsConnector<Tcp>,
+    inner: HttpsConnector<Way>,
     limit: Duration,
 }
 
-/// Makes the connection below TLS.
+/// Makes the connection below the backend's TLS: straight, or through a forward proxy. Only what is sealed with TLS goes
+/// through one: plain text is for this machine and its link.
+#[derive(Clone)]
+struct Way {
+    straight: Tcp,
+    proxy: Option<Proxy>,
+}
+
+/// A forward proxy, and how it is spoken to.
+#[derive(Clone)]
+struct Proxy {
+    at: Uri,
+    line: HttpsConnector<Tcp>,
+}
+
+/// TLS of the backend's is inside of one of the proxy's, where that has any.
+type Carried = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+/// Makes the connection below all TLS.
 #[derive(Clone)]
 struct Tcp {
     system: HttpConnector,
@@ -70,7 +90,7 @@ struct Found(Vec<SocketAddr>);
 
 /// A connection that says of itself only which protocol it speaks. Whatever else it said would be copied into every
 /// answer.
-pub(super) struct Line(MaybeHttpsStream<TokioIo<TcpStream>>);
+pub(super) struct Line(MaybeHttpsStream<Carried>);
 
 impl Reach {
     /// Every address.
@@ -80,7 +100,8 @@ impl Reach {
     }
 
     /// Only where `admits` says yes to a host, as it stands in the URL but for the brackets of an IPv6 address, and every
-    /// address it stands for at that moment. It is asked before each connection.
+    /// address it stands for at that moment. It is asked before each connection. Where that is one to a forward proxy it is
+    /// asked about the proxy: what names stand for behind it is the proxy's to find out.
     #[must_use]
     pub fn checked(admits: impl Fn(&str, SocketAddr) -> bool + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(admits)))
@@ -94,9 +115,11 @@ impl fmt::Debug for Reach {
 }
 
 impl Connector {
-    pub(super) fn new(tls: ClientConfig, limit: Duration, reach: Reach) -> Self {
-        let tcp = Tcp { system: prepared(HttpConnector::new(), limit), reach, limit };
-        Self(Arc::new(Means { inner: HttpsConnector::from((tcp, tls)), limit }))
+    /// `proxy` is where a forward proxy is, and how TLS is spoken with the proxy itself.
+    pub(super) fn new(tls: ClientConfig, limit: Duration, reach: Reach, proxy: Option<(Uri, ClientConfig)>) -> Self {
+        let straight = Tcp { system: prepared(HttpConnector::new(), limit), reach, limit };
+        let proxy = proxy.map(|(at, tls)| Proxy { at, line: HttpsConnector::from((straight.clone(), tls)) });
+        Self(Arc::new(Means { inner: HttpsConnector::from((Way { straight, proxy }, tls)), limit }))
     }
 }
 
@@ -133,6 +156,29 @@ impl Service<Uri> for Connector {
                 Err(_) => Err(BoxError::from(io::Error::from(io::ErrorKind::TimedOut))),
             }
         })
+    }
+}
+
+impl Service<Uri> for Way {
+    type Response = Carried;
+    type Error = BoxError;
+    type Future = Connecting<Carried>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, to: Uri) -> Self::Future {
+        match &mut self.proxy {
+            Some(proxy) if to.scheme() == Some(&Scheme::HTTPS) => {
+                let connecting = proxy.line.call(proxy.at.clone());
+                Box::pin(async move { tunnel::open(connecting.await?, &to).await })
+            }
+            _ => {
+                let connecting = self.straight.call(to);
+                Box::pin(async move { connecting.await.map(MaybeHttpsStream::Http) })
+            }
+        }
     }
 }
 

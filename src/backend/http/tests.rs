@@ -199,6 +199,74 @@ async fn what_is_admitted_is_connected_to() {
     assert!(is_asked);
 }
 
+/// Sends a write through a forward proxy.
+async fn write_through(proxy: &TcpListener, url: &str, reach: Reach) -> Result<Answer, BackendError> {
+    let tls = || client_config(None, None, false).unwrap();
+    let at = Url::parse(&format!("http://{}", proxy.local_addr().unwrap())).unwrap();
+    let settings = HttpSettings { tls: tls(), connect_timeout: Duration::from_secs(5) };
+    let client = HttpClient::through(settings, reach, Some(ForwardProxy { url: at, tls: tls() })).unwrap();
+    let url = Url::parse(url).unwrap();
+    let request = UpstreamRequest { method: Method::POST, url: &url, headers: HeaderMap::new(), body: None };
+    client.send_once(request).await
+}
+
+#[tokio::test]
+async fn a_forward_proxy_that_does_not_agree_carried_nothing() {
+    let cases: [(&[u8], &str); 3] = [
+        (b"HTTP/1.1 407 Who\r\ncontent-length: 0\r\n\r\n", "asks for a credential"),
+        (b"HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n", "did not make the connection"),
+        (b"", "did not make the connection"),
+    ];
+    for (answer, words) in cases {
+        let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = async {
+            let (mut stream, _) = proxy.accept().await.unwrap();
+            let mut seen = vec![0; 4096];
+            let length = stream.read(&mut seen).await.unwrap();
+            seen.truncate(length);
+            stream.write_all(answer).await.unwrap();
+            String::from_utf8(seen).unwrap()
+        };
+        let sent = write_through(&proxy, "https://backend.example/secret-name", Reach::anywhere());
+        let (seen, result) = tokio::join!(server, sent);
+        assert_eq!(seen, "CONNECT backend.example:443 HTTP/1.1\r\nHost: backend.example:443\r\n\r\n");
+        // not sent, and not in doubt
+        assert!(matches!(&result, Err(BackendError::Unavailable(text)) if text.contains(words)), "{result:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_sealed_goes_to_no_forward_proxy() {
+    let (proxy, here) =
+        (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let url = format!("http://{}/x", here.local_addr().unwrap());
+    let server = async {
+        let (mut stream, _) = here.accept().await.unwrap();
+        assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    };
+    let ((), result) = tokio::join!(server, write_through(&proxy, &url, Reach::anywhere()));
+    assert_eq!(result.unwrap().status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn x02_where_there_is_a_forward_proxy_its_address_is_judged() {
+    let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = proxy.local_addr().unwrap();
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let asked = seen.clone();
+    let reach = Reach::checked(move |host, to| {
+        asked.lock().unwrap().push((host.to_owned(), to));
+        false
+    });
+    let result = write_through(&proxy, "https://backend.example/x", reach).await;
+    assert!(
+        matches!(&result, Err(BackendError::Unavailable(text)) if text.contains("may not be reached")),
+        "{result:?}"
+    );
+    assert_eq!(*seen.lock().unwrap(), [("127.0.0.1".to_owned(), own)]);
+}
+
 #[tokio::test]
 async fn x02_an_address_in_the_url_is_judged_too() {
     let tls = client_config(None, None, false).unwrap();

@@ -141,9 +141,6 @@ pub fn backend_credentials(settings: &BackendSettings) -> Vec<(&'static str, &Se
 /// `unsupported`.
 #[must_use]
 pub fn why_unsupported(settings: &BackendSettings) -> Option<&'static str> {
-    if settings.config.upstream().proxy_url.is_some() {
-        return Some("config.proxy_url: this release does not reach backends through a proxy");
-    }
     if settings.path_mapping.iter().any(|rule| !rule.fallback.is_empty()) {
         return Some("path_mapping: this release does not serve fallback");
     }

@@ -16,6 +16,7 @@ mod read;
 mod schema;
 mod sign;
 mod sts;
+mod surroundings;
 mod write;
 
 use std::sync::Arc;
@@ -28,8 +29,10 @@ use self::credentials::Account;
 pub use self::credentials::{AwsIdentity, CredentialSource, KeySource, Role};
 use self::exchange::Upstream;
 pub use self::identity_proof::{IdentityProof, ProofSettings, Prover};
+use self::place::Kind;
 pub use self::probe::minimal_policy;
 use self::schema::Tag;
+pub use self::surroundings::Surroundings;
 use crate::backend::{Ask, Backend, BackendError, Capabilities, Change, HttpClient, Listed, Resilience};
 use crate::secret::{Dialect, Outcome, PassCall, Reply, VersionSelector};
 
@@ -73,8 +76,8 @@ impl AwsBackend {
     pub fn new(settings: AwsSettings) -> Result<Self, String> {
         let AwsSettings { region, endpoint, sts_endpoint, identity, kms_key_id, tags, http, .. } = settings;
         let resilience = Resilience::new(settings.timeout, settings.attempt_timeout);
-        let endpoint = endpoint.map_or_else(|| place::endpoint("secretsmanager", &region), Ok)?;
-        let sts = sts_endpoint.map_or_else(|| place::endpoint("sts", &region), Ok)?;
+        let endpoint = endpoint.map_or_else(|| place::endpoint("secretsmanager", &region, Kind::default()), Ok)?;
+        let sts = sts_endpoint.map_or_else(|| place::endpoint("sts", &region, Kind::default()), Ok)?;
         let account = Account { identity, http: Arc::new(http), region, sts };
         let tags = tags.into_iter().map(|(key, value)| Tag { key, value: Some(value) }).collect();
         Ok(Self { upstream: Upstream::new(account, endpoint, resilience), kms_key_id, tags })

@@ -28,7 +28,7 @@ mod write;
 
 pub use backend::{
     AwsBackend, AwsIdentity, AwsSettings, CredentialSource, IdentityProof, KeySource, ProofSettings, Prover, Role,
-    minimal_policy,
+    Surroundings, minimal_policy,
 };
 
 use super::{Answer, Decoded, Fault, Frontend, ListenerFacts, Named, Reveal, WireRequest, WireResponse};

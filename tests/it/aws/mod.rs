@@ -3,8 +3,11 @@
 //! Requests are signed by a signer of the suite's own. What the proxy asked of a stand-in is counted by a [`relay::Relay`] in
 //! between, where that is what the test is about. Tests that list take a region of their own: regions are apart.
 
+mod ambient;
+mod chapter;
 mod credentials;
 mod cross;
+mod egress;
 mod keys;
 mod local;
 mod proxy;

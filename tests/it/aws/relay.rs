@@ -15,18 +15,24 @@ use crate::harness::{Connection, Response};
 pub(super) struct Call {
     /// The operation, or the `Action` of a form.
     pub(super) operation: String,
+    /// Path and query.
+    pub(super) target: String,
     /// Names in lower case.
     pub(super) headers: Vec<(String, String)>,
     /// The parameters; null for a form.
     pub(super) parameters: Value,
     body: Vec<u8>,
-    target: String,
 }
 
 impl Call {
     /// A header by its lower-case name.
     pub(super) fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(own, _)| own == name).map_or("", |(_, value)| value.as_str())
+    }
+
+    /// A field of a form.
+    pub(super) fn field(&self, name: &str) -> Option<String> {
+        url::form_urlencoded::parse(&self.body).find(|(own, _)| own == name).map(|(_, value)| value.into_owned())
     }
 }
 
@@ -36,6 +42,8 @@ pub(super) enum Fate {
     Pass,
     /// It does not: a status and a JSON body.
     Answer(u16, String),
+    /// It does not: this whole answer.
+    Say(Response),
     /// It does, and this is done to the answer's body.
     Change(fn(&mut Value)),
     /// The connection is closed.
@@ -64,7 +72,8 @@ pub(super) struct Relay {
     line: Arc<Line>,
 }
 
-struct Line {
+/// What calls are carried over.
+pub(super) struct Line {
     upstream: String,
     calls: Mutex<Vec<Call>>,
     decide: Mutex<Arc<Decide>>,
@@ -90,7 +99,7 @@ impl Relay {
                 }
                 let line = kept.clone();
                 // whoever hangs up ends their thread
-                thread::spawn(move || drop(stream.and_then(|client| line.carry(client))));
+                thread::spawn(move || drop(stream.and_then(|client| line.begin(client))));
             }
         });
         Self { address, line }
@@ -99,6 +108,11 @@ impl Relay {
     /// `127.0.0.1:PORT` of this end.
     pub(super) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// For connections that come by another way.
+    pub(super) fn line(&self) -> Arc<Line> {
+        self.line.clone()
     }
 
     /// From now on this decides.
@@ -130,16 +144,21 @@ impl Drop for Relay {
 }
 
 impl Line {
-    fn carry(&self, client: TcpStream) -> io::Result<()> {
+    fn begin(&self, client: TcpStream) -> io::Result<()> {
         client.set_nodelay(true)?;
-        let mut reader = BufReader::new(client.try_clone()?);
-        let mut writer = client;
-        while let Some(call) = read(&mut reader)? {
+        self.carry(client)
+    }
+
+    /// Carries what comes over a connection, to its end.
+    pub(super) fn carry(&self, client: impl Read + Write) -> io::Result<()> {
+        let mut client = BufReader::new(client);
+        while let Some(call) = read(&mut client)? {
             let decide = self.decide.lock().unwrap().clone();
             self.calls.lock().unwrap().push(call.clone());
             let answer = match decide(&call) {
                 Fate::Close => return Ok(()),
                 Fate::Answer(status, body) => plain(status, body.into_bytes()),
+                Fate::Say(answer) => answer,
                 Fate::Pass => self.ask(&call)?,
                 Fate::Change(change) => {
                     let answer = self.ask(&call)?;
@@ -148,7 +167,7 @@ impl Line {
                     Response { body: body.to_string().into_bytes(), ..answer }
                 }
             };
-            write(&mut writer, &answer)?;
+            write(client.get_mut(), &answer)?;
         }
         Ok(())
     }
@@ -165,7 +184,7 @@ impl Line {
     }
 }
 
-fn read(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Call>> {
+fn read(reader: &mut impl BufRead) -> io::Result<Option<Call>> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);
@@ -186,7 +205,7 @@ fn read(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Call>> {
     let operation =
         header("x-amz-target").and_then(|target| target.split('.').nth(1)).or(action).unwrap_or("-").to_owned();
     let parameters = serde_json::from_slice(&body).unwrap_or_default();
-    Ok(Some(Call { operation, headers, parameters, body, target }))
+    Ok(Some(Call { operation, target, headers, parameters, body }))
 }
 
 fn plain(status: u16, body: Vec<u8>) -> Response {
@@ -194,7 +213,7 @@ fn plain(status: u16, body: Vec<u8>) -> Response {
     Response { status, headers, body }
 }
 
-fn write(writer: &mut TcpStream, answer: &Response) -> io::Result<()> {
+fn write(writer: &mut impl Write, answer: &Response) -> io::Result<()> {
     let mut head = format!("HTTP/1.1 {} Relayed\r\nContent-Length: {}\r\n", answer.status, answer.body.len());
     for (name, value) in &answer.headers {
         if !matches!(name.as_str(), "connection" | "content-length" | "transfer-encoding" | "date" | "server") {
@@ -203,5 +222,6 @@ fn write(writer: &mut TcpStream, answer: &Response) -> io::Result<()> {
     }
     head.push_str("\r\n");
     writer.write_all(head.as_bytes())?;
-    writer.write_all(&answer.body)
+    writer.write_all(&answer.body)?;
+    writer.flush()
 }

@@ -36,6 +36,21 @@ again = s3.get_object(Bucket="reports", Key="today")["Body"].read().decode()
 print(json.dumps({"secret": secret, "reports": [report, again], "method": session.get_credentials().method}))
 "#;
 
+/// Lists and reads an account's own names, and tries to write one.
+const LISTER: &str = r#"
+import boto3, json
+manager = boto3.Session().client("secretsmanager")
+pages = manager.get_paginator("list_secrets").paginate(Filters=[{"Key": "name", "Values": ["app/"]}])
+names = [entry["Name"] for page in pages for entry in page["SecretList"]]
+value = manager.get_secret_value(SecretId="app/text")
+try:
+    manager.put_secret_value(SecretId="app/text", SecretString="other")
+    write = "written"
+except manager.exceptions.ClientError as error:
+    write = error.response["Error"]["Code"]
+print(json.dumps({"names": names, "value": value["SecretString"], "arn": value["ARN"], "write": write}))
+"#;
+
 /// `exec` for AWS clients around a program of boto3 that finds no credentials and no settings but those it is given.
 fn boto3(place: &Place, options: &[&str], program: &str) -> Command {
     let python = installed().python.to_str().unwrap();
@@ -165,5 +180,30 @@ fn an_s3_client_of_the_same_process_goes_where_it_went_under_its_own_key() {
             assert_eq!(seen.header("x-amz-security-token"), None);
         }
     }
+    assert_eq!(left(&place), Vec::<PathBuf>::new());
+}
+
+/// What `dev --backend aws-secrets-manager=REGION --profile P` serves, on free ports. The profile says where its account is.
+#[test]
+fn the_accounts_own_names_are_served_under_the_key_of_a_profile() {
+    let place = Place::new();
+    let key = ministack().credential("backend");
+    let text = |name: &str| key[name].as_str().unwrap().to_owned();
+    let (id, secret) = (text("access_key_id"), text("secret_access_key"));
+    let endpoint = &ministack().addr;
+    let profile = format!(
+        "[profile account]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\nendpoint_url = {endpoint}\n"
+    );
+    place.write(".aws/config", profile.as_bytes());
+    let mut command = boto3(&place, &["--backend", "aws-secrets-manager=us-east-1", "--profile", "account"], LISTER);
+    // the program's own key, which ministack does not know
+    command.env("AWS_ACCESS_KEY_ID", "AKIAOFTHEPROGRAM0001").env("AWS_SECRET_ACCESS_KEY", "made/up+program");
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", complained(&output));
+    let told: Value = serde_json::from_str(&said(&output)).unwrap();
+    assert_eq!(told["names"], json!(["app/binary", "app/db", "app/nested/deep", "app/text"]));
+    assert_eq!((&told["value"], &told["write"]), (&json!("made-up text, no object"), &json!("AccessDeniedException")));
+    let arn = told["arn"].as_str().unwrap();
+    assert!(arn.starts_with("arn:aws:secretsmanager:us-east-1:000000000000:secret:app/text-"), "{arn}");
     assert_eq!(left(&place), Vec::<PathBuf>::new());
 }

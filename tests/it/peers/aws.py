@@ -1,15 +1,17 @@
 """One stand-in for AWS that lives as long as its starter does: moto, or ministack with every signature verified.
 
-    python aws.py --kind moto|ministack [--log FILE] [--fill REGION=COUNT]...     (the interpreter of `install.py`)
+    python aws.py --kind moto|ministack [--log FILE] [--fill REGION=COUNT]... [--account ID]     (the interpreter of `install.py`)
 
 moto knows what the service means and looks at no credential. ministack verifies signatures, session tokens and IAM policies,
 and is rougher about the rest. WIRES.md lists what is wrong with either.
 
 Regions are apart from each other, so a test that lists takes a region of its own. `us-east-1` holds what `aws_seed.py` puts
-there for the sessions; `--fill` (moto only) puts secrets `bulk/0/app-0`, `bulk/1/app-1`, … into another region.
+there for the sessions; `--fill` (moto only) puts secrets `bulk/0/app-0`, `bulk/1/app-1`, … into another region. `--account`
+(ministack only) is whose account it is.
 
 The first line on stdout is JSON: `addr`, `pid`, `kind`, `account`, `root`, `backend` and `app` (credentials as the proxy takes
-them; moto takes any), `role_arn` (a role that `backend` may assume and that may read `prod/` only), `external_id` and `plan`.
+them; moto takes any), `role_arn` (a role that `backend` may assume and that may read `prod/` only), `external_id` (which that one
+asks for), `plain_role_arn` (one that asks for none, and may do what the federation chapter says is enough) and `plan`.
 The server is killed when stdin closes, so also when the test process that holds the other end dies. Nothing of the caller's
 environment reaches it: neither credentials nor endpoints nor certificates, and nothing is written to the home directory.
 """
@@ -42,10 +44,14 @@ def main():
     arguments.add_argument("--kind", choices=sorted(ACCOUNTS), required=True)
     arguments.add_argument("--log", metavar="FILE", default=os.devnull)
     arguments.add_argument("--fill", action="append", default=[], metavar="REGION=COUNT")
+    arguments.add_argument("--account", metavar="ID")
     arguments.add_argument("--serve", type=int, metavar="PORT", help=argparse.SUPPRESS)
     options = arguments.parse_args()
     if options.fill and options.kind != "moto":
         arguments.error("--fill needs --kind moto")
+    if options.account and options.kind != "ministack":
+        arguments.error("--account needs --kind ministack")
+    options.account = options.account or ACCOUNTS[options.kind]
     if options.serve:
         return serve_moto(options.serve, options.fill)
     # A test that is cancelled sends TERM: leave through `finally`, or the server would outlive us.
@@ -54,7 +60,7 @@ def main():
     try:
         server, address = launch(options, home)
         try:
-            print(json.dumps(dict(seeded(options.kind, address), pid=server.pid)), flush=True)
+            print(json.dumps(dict(seeded(options.kind, address, options.account), pid=server.pid)), flush=True)
             while sys.stdin.buffer.read(4096):
                 pass
         finally:
@@ -108,7 +114,7 @@ def start(options, port, home):
         command = [os.path.join(os.path.dirname(sys.executable), "ministack")]
         # without BIND_HOST it listens on every interface
         environment.update(BIND_HOST="127.0.0.1", GATEWAY_PORT=str(port), SERVICES="secretsmanager,sts,iam", AUTH="true",
-                           PERSIST_STATE="0", STATE_DIR=home, MINISTACK_ACCOUNT_ID=ACCOUNTS["ministack"],
+                           PERSIST_STATE="0", STATE_DIR=home, MINISTACK_ACCOUNT_ID=options.account,
                            # these would listen too, on every interface
                            IOT_MTLS_ENABLED="false", SFTP_ENABLED="false")
     with open(options.log, "ab") as output:
@@ -149,7 +155,7 @@ def wait_until_it_answers(address, server):
     return False
 
 
-def seeded(kind, address):
+def seeded(kind, address, account):
     """What the test process is told."""
     for name in list(os.environ):
         if name.startswith("AWS_") or name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
@@ -157,7 +163,7 @@ def seeded(kind, address):
     os.environ.update(AWS_EC2_METADATA_DISABLED="true", AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull,
                       NO_PROXY="127.0.0.1")
     import aws_seed
-    return dict(aws_seed.fill(kind, address, ACCOUNTS[kind]), addr=address, kind=kind, account=ACCOUNTS[kind])
+    return dict(aws_seed.fill(kind, address, account), addr=address, kind=kind, account=account)
 
 
 if __name__ == "__main__":

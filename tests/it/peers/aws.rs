@@ -29,6 +29,11 @@ impl Aws {
         launch("moto", &["--fill", &format!("{region}={count}")])
     }
 
+    /// A ministack of a test's own, in this account.
+    pub(crate) fn of_account(account: &str) -> Self {
+        launch("ministack", &["--account", account])
+    }
+
     /// `127.0.0.1:PORT`.
     pub(crate) fn address(&self) -> &str {
         self.addr.strip_prefix("http://").unwrap()

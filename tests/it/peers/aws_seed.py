@@ -12,6 +12,8 @@ from botocore.config import Config
 
 REGION = "us-east-1"
 EXTERNAL_ID = "made-up-external-id"
+# as the federation chapter calls it
+PLAIN_ROLE = "scaivault-sm-reader"
 FIRST = '{"user": "app", "password": "made-up-1"}'
 SECOND = '{"user":"app","password":"made-up-2","port":5432,"note":"gr\\u00fc\\u00dfe, \u96ea & <tags>"}'
 TAGS = [{"Key": "owner", "Value": "team-one"}, {"Key": "rotation", "Value": "30d"}]
@@ -29,12 +31,13 @@ def fill(kind, address, account):
     root = {"access_key_id": "test", "secret_access_key": "test"}
     people = who(address, account) if kind == "ministack" else {"backend": root, "app": root}
     secrets(client("secretsmanager", address))
-    role = "arn:aws:iam::{}:role/reader".format(account)
-    return dict(people, root=root, role_arn=role, external_id=EXTERNAL_ID, plan=plan(kind, account))
+    role = "arn:aws:iam::{}:role/".format(account)
+    return dict(people, root=root, role_arn=role + "reader", external_id=EXTERNAL_ID, plain_role_arn=role + PLAIN_ROLE,
+                plan=plan(kind, account))
 
 
 def who(address, account):
-    """Two users with keys, and a role that one of them may assume."""
+    """Two users with keys, and two roles that one of them may assume."""
     iam = client("iam", address)
     everything = {"Effect": "Allow", "Action": ["secretsmanager:*", "sts:*"], "Resource": "*"}
     hidden = {"Effect": "Deny", "Action": "secretsmanager:*", "Resource": "arn:aws:secretsmanager:*:*:secret:other/*"}
@@ -50,7 +53,11 @@ def who(address, account):
             trust = {"Effect": "Allow", "Principal": {"AWS": user["Arn"]}, "Action": "sts:AssumeRole",
                      "Condition": {"StringEquals": {"sts:ExternalId": EXTERNAL_ID}}}
             iam.create_role(RoleName="reader", AssumeRolePolicyDocument=policy([trust]))
+            del trust["Condition"]
+            iam.create_role(RoleName=PLAIN_ROLE, AssumeRolePolicyDocument=policy([trust]))
     iam.put_role_policy(RoleName="reader", PolicyName="own", PolicyDocument=policy([prod, lists]))
+    enough = [dict(prod, Action="secretsmanager:GetSecretValue"), dict(lists, Action="secretsmanager:ListSecrets")]
+    iam.put_role_policy(RoleName=PLAIN_ROLE, PolicyName="own", PolicyDocument=policy(enough))
     return people
 
 

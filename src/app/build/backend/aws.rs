@@ -1,23 +1,49 @@
 //! A Secrets Manager client's settings.
 
+use std::thread;
+
+use url::Url;
+
 use super::{Sources, ambient, http, url};
+use crate::app::keeper::wait;
 use crate::backend::Reach;
-use crate::config::AwsConfig;
-use crate::wire::aws::{AwsIdentity, AwsSettings, KeySource, Role};
+use crate::config::{AwsConfig, HttpUrl};
+use crate::wire::aws::{AwsIdentity, AwsSettings, KeySource, Role, Surroundings};
 
 /// The settings of a client, with stored keys read from `source` whenever new ones are needed.
 pub(super) fn settings(aws: &AwsConfig, source: Sources<'_>, reach: Reach) -> Result<AwsSettings, String> {
+    let around = surroundings(aws.profile.as_deref())?;
+    let endpoint = named(aws.endpoint.as_ref(), around.endpoint.as_deref())?;
+    let sts_endpoint = named(aws.sts_endpoint.as_ref(), around.sts_endpoint.as_deref())?;
     Ok(AwsSettings {
         region: aws.region.clone(),
-        endpoint: aws.endpoint.as_ref().map(url).transpose()?,
-        sts_endpoint: aws.sts_endpoint.as_ref().map(url).transpose()?,
+        endpoint: Some(endpoint.map_or_else(|| around.secrets_manager(&aws.region), Ok)?),
+        sts_endpoint: Some(sts_endpoint.map_or_else(|| around.sts(&aws.region), Ok)?),
         identity: identity(aws, source)?,
         kms_key_id: aws.kms_key_id.clone(),
         tags: aws.tags.clone(),
-        http: http(aws.upstream.ca_path.as_deref(), aws.upstream.attempt_timeout, reach)?,
+        http: http(aws.upstream.ca_path.as_deref(), &aws.upstream, reach)?,
         timeout: aws.upstream.timeout,
         attempt_timeout: aws.upstream.attempt_timeout,
     })
+}
+
+/// What is looked at when a client is made; what changes there later is seen by the next process.
+fn surroundings(profile: Option<&str>) -> Result<Surroundings, String> {
+    // on a thread of its own: who asks may run where nothing can be waited for
+    thread::scope(|scope| scope.spawn(|| wait(Surroundings::look(profile))).join())
+        .unwrap_or_else(|_| Err("the AWS configuration of this machine cannot be read".to_owned()))
+}
+
+/// An endpoint somebody named: the configuration, else the profile it names.
+fn named(configured: Option<&HttpUrl>, profile: Option<&str>) -> Result<Option<Url>, String> {
+    let of_profile = match (configured, profile) {
+        (None, Some(text)) => {
+            Some(HttpUrl::parse(text).map_err(|error| format!("profile: its endpoint_url cannot be used: {error}"))?)
+        }
+        _ => None,
+    };
+    configured.or(of_profile.as_ref()).map(url).transpose()
 }
 
 fn identity(aws: &AwsConfig, source: Sources<'_>) -> Result<AwsIdentity, String> {
@@ -29,7 +55,7 @@ fn identity(aws: &AwsConfig, source: Sources<'_>) -> Result<AwsIdentity, String>
     let keys = || {
         Ok::<_, String>(match &aws.credentials_path {
             Some(path) => KeySource::Stored(source(path)?),
-            None => ambient(aws.profile.clone(), aws.upstream.attempt_timeout)?,
+            None => ambient(aws.profile.clone(), &aws.upstream)?,
         })
     };
     Ok(match (role, &aws.token_path) {
@@ -69,6 +95,18 @@ mod tests {
         let mut config = config();
         edit(&mut config);
         identity(&config, &|_| Ok(Arc::new(|| Err("never read")))).unwrap()
+    }
+
+    #[test]
+    fn what_the_configuration_names_comes_before_what_a_profile_does() {
+        let configured = HttpUrl::parse("https://secrets.example:8443").unwrap();
+        let text = |configured, profile| named(configured, profile).map(|url| url.map(|url| url.to_string()));
+        let expected = Ok(Some("https://secrets.example:8443/".to_owned()));
+        assert_eq!(text(Some(&configured), Some("not looked at")), expected);
+        assert_eq!(text(None, Some("http://127.0.0.1:4566")), Ok(Some("http://127.0.0.1:4566/".to_owned())));
+        assert_eq!(text(None, None), Ok(None));
+        let refused = text(None, Some("http://stack.internal:4566")).unwrap_err();
+        assert!(refused.contains("profile: its endpoint_url") && refused.contains("loopback only"), "{refused}");
     }
 
     #[test]

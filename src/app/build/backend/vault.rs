@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::{Sources, ambient, file_source, url};
+use super::{Sources, ambient, file_source, forward_proxy, url};
 use crate::backend::{HttpClient, HttpSettings, Reach, client_config};
 use crate::config::{Config, VaultAuth, VaultConfig};
 use crate::secret::SecretPath;
@@ -17,7 +17,8 @@ pub(super) fn settings(vault: &VaultConfig, source: Sources<'_>, reach: Reach) -
     let identity = identity.map(|identity| (identity.certificate.as_path(), identity.private_key.as_path()));
     let tls = client_config(vault.upstream.ca_path.as_deref(), identity, vault.tls_verify)?;
     let settings = HttpSettings { tls, connect_timeout: vault.upstream.attempt_timeout };
-    let http = HttpClient::within(settings, reach).map_err(|error| error.to_string())?;
+    let proxy = forward_proxy(&vault.upstream)?;
+    let http = HttpClient::through(settings, reach, proxy).map_err(|error| error.to_string())?;
     let namespace = vault.namespace.as_deref().map(http::HeaderValue::from_str).transpose();
     Ok(VaultSettings {
         endpoint: url(&vault.endpoint)?,
@@ -52,7 +53,7 @@ fn method(vault: &VaultConfig, source: Sources<'_>) -> Result<AuthMethod, String
         VaultAuth::Aws { role, region, sts_endpoint, server_id, auth_config_path } => {
             let keys = match auth_config_path {
                 Some(path) => KeySource::Stored(source(path)?),
-                None => ambient(None, vault.upstream.attempt_timeout)?,
+                None => ambient(None, &vault.upstream)?,
             };
             let sts_endpoint = sts_endpoint.as_ref().map(url).transpose()?;
             let proof = ProofSettings { keys, region: region.clone(), sts_endpoint, server_id: server_id.clone() };

@@ -88,7 +88,10 @@ const fn refusal(error: &CredentialsError) -> BackendError {
 }
 
 /// The environment as the SDK sees it.
-fn variables(all: impl Iterator<Item = (OsString, OsString)>, profile: Option<&str>) -> HashMap<String, String> {
+pub(super) fn variables(
+    all: impl Iterator<Item = (OsString, OsString)>,
+    profile: Option<&str>,
+) -> HashMap<String, String> {
     let is_seen = |name: &str| !name.starts_with(ELSEWHERE) && (profile.is_none() || !BEFORE_PROFILES.contains(&name));
     let texts = all.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let mut seen: HashMap<String, String> = texts.filter(|(name, _)| is_seen(name)).collect();

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use url::Url;
 
 use super::credentials::KeySource;
-use super::place;
+use super::place::{self, Kind};
 use super::sign::{Scope, signed};
 use super::sts::{FORM, VERSION};
 use crate::backend::BackendError;
@@ -64,7 +64,7 @@ impl Prover {
         let ProofSettings { keys, region, sts_endpoint, server_id } = settings;
         let sts = match (sts_endpoint, &region) {
             (Some(endpoint), _) => endpoint,
-            (None, Some(region)) => place::endpoint("sts", region)?,
+            (None, Some(region)) => place::endpoint("sts", region, Kind::default())?,
             (None, None) => Url::parse(GLOBAL).map_err(|error| error.to_string())?,
         };
         let region = region.unwrap_or_else(|| GLOBAL_REGION.to_owned());
@@ -115,7 +115,7 @@ mod tests {
 
     fn made(server_id: Option<&str>) -> (IdentityProof, serde_json::Value) {
         let keys = Credentials::new("ASIAFAKE", "made-up", Some("token".to_owned()), None, "test").into();
-        let sts = place::endpoint("sts", "eu-west-1").unwrap();
+        let sts = place::endpoint("sts", "eu-west-1", Kind::default()).unwrap();
         let proof = proof(&sts, "eu-west-1", server_id, &keys, Timestamp::from_secs(1_795_453_200)).unwrap();
         let headers = serde_json::from_str(&text(&proof.headers)).unwrap();
         (proof, headers)
