@@ -46,14 +46,17 @@ impl Keeper {
             let root = root_key(config).map_err(|error| Problem::new("seal", None, error.to_string()))?;
             return Ok(Self::Memory { root, store: Arc::new(MemoryStore::default()) });
         };
-        let failed = |error: String| Problem::new(key, None, error);
         let current = current(config)?;
         let previous = config.seal.as_ref().and_then(|seal| seal.previous.as_ref());
         let previous = previous.map(|key| provider(config, key, "seal.previous")).transpose()?;
-        let file: Arc<dyn Store> = Arc::new(FileStore::open(&path).map_err(|error| failed(error.to_string()))?);
-        let opening = Keyring::open(file.clone(), &*current, previous.as_deref());
-        let keyring = wait(opening).map_err(failed)?;
-        let keyring = keyring.map_err(|error| Problem::new("seal", None, format!("{}: {error}", path.display())))?;
+        let unlock = || unlocked(key, &path, &*current, previous.as_deref());
+        let (mut file, mut keyring) = unlock()?;
+        // only now is it known that the file is ours to change
+        if file.is_loose() {
+            drop((file, keyring));
+            tighten(&path);
+            (file, keyring) = unlock()?;
+        }
         Ok(Self::File { keyring: Arc::new(keyring), file, cache_bytes: config.store.cache_bytes })
     }
 
@@ -106,6 +109,29 @@ impl Keeper {
                 _ => Ok(AuditKey::derive(keyring.derive("audit").as_slice())),
             },
         }
+    }
+}
+
+/// Opens a store's file, which the key of the configuration `at` names, and its keys.
+fn unlocked(
+    at: &str,
+    path: &Path,
+    current: &dyn KeyProvider,
+    previous: Option<&dyn KeyProvider>,
+) -> Result<(Arc<FileStore>, Keyring), Problem> {
+    let failed = |error: String| Problem::new(at, None, error);
+    let file = Arc::new(FileStore::open(path).map_err(|error| failed(error.to_string()))?);
+    let keyring = wait(Keyring::open(file.clone(), current, previous)).map_err(failed)?;
+    let keyring = keyring.map_err(|error| Problem::new("seal", None, format!("{}: {error}", path.display())))?;
+    Ok((file, keyring))
+}
+
+/// Gives back what most of a file is: free space. A store that cannot be made smaller is as good as it was.
+fn tighten(path: &Path) {
+    let file = path.display();
+    match FileStore::compact(path) {
+        Ok((before, after)) => tracing::info!(%file, before, after, "the store's file was mostly free: compacted"),
+        Err(error) => tracing::warn!(%error, "the store's file is mostly free and could not be compacted"),
     }
 }
 
@@ -189,6 +215,7 @@ fn kept_key(directory: &Path, store: &Path) -> Result<Box<dyn KeyProvider>, Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{Batch, RecordKey, Sealed, Table};
 
     #[test]
     fn a_generated_key_lies_in_the_state_directory_and_not_beside_what_it_seals() {
@@ -207,6 +234,44 @@ mod tests {
         let problem = Keeper::open(&config).err().unwrap().to_string();
         assert!(problem.contains("root-key"), "{problem}");
         assert!(!state.join("root-key").exists());
+        std::fs::remove_dir_all(&scratch).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_mostly_free_is_compacted_once_its_key_is_known_to_be_right() {
+        let scratch = std::env::temp_dir().join(format!("scaivault-keeper-loose-{}", std::process::id()));
+        drop(std::fs::remove_dir_all(&scratch));
+        DirBuilder::new().mode(0o700).create(&scratch).unwrap();
+        let (path, state) = (scratch.join("store.redb"), scratch.join("state"));
+        let mut config = Config::default();
+        config.store.path = Some(path.clone());
+        config.store.state = Some(state.clone());
+        drop(Keeper::open(&config).unwrap());
+        let at = |version: u64| RecordKey { table: Table::Version, tenant: [1; 16], index: [1; 32], version };
+        let filling = async {
+            let store = FileStore::open(&path).unwrap();
+            for from in [0, 100, 200, 300] {
+                let put = (from..from + 100).map(|version| (at(version), Sealed(Arc::from(vec![7; 60_000])))).collect();
+                store.commit(Batch { put, ..Batch::default() }).await.unwrap();
+            }
+            let remove = (0..400).filter(|version| version % 5 != 0).map(at).collect();
+            store.commit(Batch { remove, ..Batch::default() }).await.unwrap();
+        };
+        wait(filling).unwrap();
+        let loose = std::fs::read(&path).unwrap();
+        let (key, kept) = (state.join("root-key"), scratch.join("kept"));
+        std::fs::rename(&key, &kept).unwrap();
+        generate_key_file(&key).unwrap();
+        assert!(Keeper::open(&config).is_err());
+        assert!(std::fs::read(&path).unwrap() == loose, "not ours to change");
+        std::fs::rename(&kept, &key).unwrap();
+        let Keeper::File { file, .. } = Keeper::open(&config).unwrap() else { panic!("a store in memory") };
+        let len = std::fs::metadata(&path).unwrap().len();
+        assert!(len < loose.len() as u64 / 2, "{} bytes became {len}", loose.len());
+        for version in 0..400 {
+            assert_eq!(file.read(&at(version)).unwrap().is_some(), version % 5 == 0, "record {version}");
+        }
+        drop(file);
         std::fs::remove_dir_all(&scratch).unwrap();
     }
 }

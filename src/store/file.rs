@@ -1,15 +1,17 @@
 //! A store in one file, by redb: sealed records that survive the process.
 //!
 //! Every commit is durable (two fsyncs, two phases) before it is acknowledged; one thread writes, and groups the batches
-//! that wait. After the first commit that fails nothing more is written until the process starts anew. The whole file
-//! is checked when it is opened, so that a damaged one is refused there instead of being met in the middle of a call;
-//! the check rebuilds what recovery needs, which is why commits do not carry it. An existing file is never recreated.
+//! that wait. After the first commit that fails nothing more is written until the process starts anew, and reads go on
+//! with what was acknowledged. The whole file is checked when it is opened, so that a damaged one is refused there instead
+//! of being met in the middle of a call; the check rebuilds what recovery needs, which is why commits do not carry it. An
+//! existing file is never recreated, and not written to before the first commit: an open that is refused, also for its
+//! keys, leaves every byte as it was.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
 use async_trait::async_trait;
@@ -20,13 +22,15 @@ use redb::{
 };
 use tokio::sync::oneshot;
 
+use super::held::Hold;
+use super::room::Room;
 use super::{Batch, RecordKey, Sealed, Store, StoreError, Table, place};
 
 /// The format this release writes, and the newest it reads.
 const FORMAT: u32 = 1;
 /// The oldest format a reader has to know to read what this release writes.
 const READABLE_BY: u32 = 1;
-const PAGE_CACHE: usize = 8 << 20;
+pub(super) const PAGE_CACHE: usize = 8 << 20;
 /// Batches are grouped until they hold this many records.
 const GROUP: usize = 256;
 /// tenant, index, version
@@ -51,11 +55,20 @@ struct Job {
 
 /// Sealed records in a file that one process has open at a time.
 pub struct FileStore {
-    path: PathBuf,
-    database: Arc<Database>,
-    closed: Arc<AtomicBool>,
+    shared: Arc<Shared>,
+    room: Room,
     queue: Option<Sender<Job>>,
     writer: Option<JoinHandle<()>>,
+}
+
+/// What readers and the writer have in common.
+struct Shared {
+    path: PathBuf,
+    /// What is read after a commit that failed: everything acknowledged before it.
+    last: OnceLock<ReadTransaction>,
+    closed: AtomicBool,
+    database: Database,
+    hold: Arc<Hold>,
 }
 
 impl FileStore {
@@ -83,30 +96,42 @@ impl FileStore {
 
     /// The store in `storage`; a fresh one is given its tables.
     pub(super) fn over(path: &Path, storage: impl StorageBackend, is_fresh: bool) -> Result<Self, StoreError> {
+        let hold = Hold::over(storage, !is_fresh);
         let mut builder = Builder::new();
         builder.set_cache_size(PAGE_CACHE).set_check_integrity_on_open(true);
-        let database = builder.create_with_backend(storage).map_err(|error| unopened(path, error))?;
+        let database = builder.create_with_backend(hold.storage()).map_err(|error| unopened(path, error))?;
         if is_fresh {
             found(&database).map_err(|error| failure(path, error))?;
         }
-        let database = Arc::new(database);
-        let closed = Arc::new(AtomicBool::new(false));
+        if let Some(what) = hold.failure() {
+            return Err(store_io(path, &what));
+        }
+        let len = hold.len().map_err(|error| place::refused(path, &error))?;
+        let room = Room::of(&database, len).map_err(|error| failure(path, error))?;
+        let (last, closed) = (OnceLock::new(), AtomicBool::new(false));
+        let shared = Arc::new(Shared { path: path.to_path_buf(), last, closed, database, hold });
         let (queue, jobs) = channel();
         let writer = {
-            let (path, database, closed) = (path.to_path_buf(), database.clone(), closed.clone());
-            thread::Builder::new().name("store".to_owned()).spawn(move || write_all(&path, &database, &closed, &jobs))
+            let shared = shared.clone();
+            thread::Builder::new().name("store".to_owned()).spawn(move || shared.write_all(&jobs))
         };
         let writer = writer.map_err(|error| place::refused(path, &error))?;
-        let store = Self { path: path.to_path_buf(), database, closed, queue: Some(queue), writer: Some(writer) };
+        let store = Self { shared, room, queue: Some(queue), writer: Some(writer) };
         store.check_format()?;
         Ok(store)
+    }
+
+    /// Whether most of a large file is free, so that it is worth a [`Self::compact`] before anybody is served.
+    #[must_use]
+    pub const fn is_loose(&self) -> bool {
+        self.room.is_loose()
     }
 
     fn check_format(&self) -> Result<(), StoreError> {
         self.number(META_FORMAT)?;
         let format = self.number(META_READABLE_BY)?;
         if format > FORMAT {
-            return Err(StoreError::Newer { path: self.path.display().to_string(), format, known: FORMAT });
+            return Err(StoreError::Newer { path: self.shared.path.display().to_string(), format, known: FORMAT });
         }
         for table in Table::ALL {
             self.with(|reader| reader.open_table(definition(table)).map(drop).map_err(redb::Error::from))?;
@@ -118,14 +143,16 @@ impl FileStore {
         let value = self.meta(key)?;
         let text = value.as_deref().and_then(|value| std::str::from_utf8(value).ok());
         let number = text.and_then(|text| text.parse().ok());
-        number.ok_or_else(|| broken(&self.path, format!("it has no {key} of this program's stores")))
+        number.ok_or_else(|| broken(&self.shared.path, format!("it has no {key} of this program's stores")))
     }
 
     fn with<T>(&self, ask: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>) -> Result<T, StoreError> {
-        let answer = self.database.begin_read().map_err(redb::Error::from).and_then(|reader| ask(&reader));
-        answer.map_err(|error| {
-            if self.closed.load(Ordering::Acquire) { StoreError::Closed } else { failure(&self.path, error) }
-        })
+        let Shared { path, last, closed, database, .. } = &*self.shared;
+        let answer = match last.get() {
+            Some(reader) => ask(reader),
+            None => database.begin_read().map_err(redb::Error::from).and_then(|reader| ask(&reader)),
+        };
+        answer.map_err(|error| if closed.load(Ordering::Acquire) { StoreError::Closed } else { failure(path, error) })
     }
 }
 
@@ -142,7 +169,7 @@ impl Drop for FileStore {
 
 impl fmt::Debug for FileStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "FileStore({})", self.path.display())
+        write!(f, "FileStore({})", self.shared.path.display())
     }
 }
 
@@ -211,7 +238,7 @@ impl Store for FileStore {
 
     fn takes_writes(&self) -> bool {
         let is_there = self.writer.as_ref().is_some_and(|writer| !writer.is_finished());
-        is_there && !self.closed.load(Ordering::Acquire)
+        is_there && !self.shared.closed.load(Ordering::Acquire)
     }
 
     async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
@@ -222,36 +249,52 @@ impl Store for FileStore {
     }
 }
 
-/// The one writer: takes what waits, commits it as one, tells everybody.
-fn write_all(path: &Path, database: &Database, closed: &AtomicBool, queue: &Receiver<Job>) {
-    while let Ok(first) = queue.recv() {
-        let mut records = first.batch.len();
-        let mut jobs = vec![first];
-        while records < GROUP
-            && let Ok(next) = queue.try_recv()
-        {
-            records += next.batch.len();
-            jobs.push(next);
-        }
-        let outcome = if closed.load(Ordering::Acquire) {
-            Err(StoreError::Closed)
-        } else if records == 0 {
-            Ok(())
-        } else {
-            write(database, &jobs).map_err(|error| store_io(path, &format!("a commit failed: {error}; {HELP}")))
-        };
-        if let Err(error) = &outcome
-            && !closed.swap(true, Ordering::AcqRel)
-        {
-            tracing::error!(%error, "the store is closed for writing; what it holds is still read");
-        }
-        for Job { batch, reply } in jobs {
-            if outcome.is_ok() {
-                batch.then.run();
+impl Shared {
+    /// The one writer: takes what waits, commits it as one, tells everybody.
+    fn write_all(&self, queue: &Receiver<Job>) {
+        while let Ok(first) = queue.recv() {
+            let mut records = first.batch.len();
+            let mut jobs = vec![first];
+            while records < GROUP
+                && let Ok(next) = queue.try_recv()
+            {
+                records += next.batch.len();
+                jobs.push(next);
             }
-            // a caller that went away is no error: the batch is kept or not all the same
-            drop(reply.send(outcome.clone()));
+            let outcome = if self.closed.load(Ordering::Acquire) {
+                Err(StoreError::Closed)
+            } else if records == 0 {
+                Ok(())
+            } else {
+                self.keep(&jobs)
+            };
+            for Job { batch, reply } in jobs {
+                if outcome.is_ok() {
+                    batch.then.run();
+                }
+                // a caller that went away is no error: the batch is kept or not all the same
+                drop(reply.send(outcome.clone()));
+            }
         }
+    }
+
+    /// Commits jobs as one; closes the store if that fails.
+    fn keep(&self, jobs: &[Job]) -> Result<(), StoreError> {
+        let before = self.database.begin_read();
+        // who commits holds the keys
+        self.hold.release();
+        let written = if self.hold.failure().is_none() { write(&self.database, jobs) } else { Ok(()) };
+        // the database does not know of a write that did not reach the file
+        let Some(what) = self.hold.failure().or_else(|| written.err().map(|error| error.to_string())) else {
+            return Ok(());
+        };
+        if let Ok(before) = before {
+            drop(self.last.set(before));
+        }
+        self.closed.store(true, Ordering::Release);
+        let error = store_io(&self.path, &format!("a commit failed: {what}; {HELP}"));
+        tracing::error!(%error, "the store is closed for writing; what it holds is still read");
+        Err(error)
     }
 }
 
@@ -359,11 +402,11 @@ fn decoded(table: Table, bytes: &[u8; KEY]) -> RecordKey {
     key
 }
 
-fn backend(path: &Path, file: std::fs::File) -> Result<FileBackend, StoreError> {
+pub(super) fn backend(path: &Path, file: std::fs::File) -> Result<FileBackend, StoreError> {
     FileBackend::new(file).map_err(|error| unopened(path, error))
 }
 
-fn unopened(path: &Path, error: DatabaseError) -> StoreError {
+pub(super) fn unopened(path: &Path, error: DatabaseError) -> StoreError {
     match error {
         DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
             StoreError::Busy { path: path.display().to_string() }
@@ -379,7 +422,7 @@ fn is_of_content(error: &std::io::Error) -> bool {
     matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
 }
 
-fn failure(path: &Path, error: redb::Error) -> StoreError {
+pub(super) fn failure(path: &Path, error: redb::Error) -> StoreError {
     match error {
         redb::Error::PreviousIo | redb::Error::DatabaseClosed => StoreError::Closed,
         redb::Error::Io(error) => place::refused(path, &error),
@@ -391,6 +434,6 @@ fn broken(path: &Path, what: String) -> StoreError {
     StoreError::Broken { path: path.display().to_string(), what }
 }
 
-fn store_io(path: &Path, what: &str) -> StoreError {
+pub(super) fn store_io(path: &Path, what: &str) -> StoreError {
     StoreError::Io { path: path.display().to_string(), what: what.to_owned() }
 }

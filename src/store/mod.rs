@@ -6,8 +6,10 @@
 
 mod cached;
 mod file;
+mod held;
 mod memory;
 mod place;
+mod room;
 
 use std::fmt;
 use std::sync::Arc;
@@ -227,4 +229,4 @@ pub trait Store: Send + Sync {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,5 +1,6 @@
 //! What the room promises as a whole: over stores that end, fail, lie and are opened again.
 
+mod crash;
 mod keys;
 mod records;
 

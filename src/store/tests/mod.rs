@@ -1,7 +1,10 @@
 //! What stores promise, and what they do when the disk or another process does not play along.
 
+mod compact;
 mod contract;
+mod crash;
 mod damage;
+pub(crate) mod disk;
 mod file;
 
 use std::fs;

@@ -14,6 +14,17 @@ use crate::secret::{
 use crate::sync::Replica;
 use crate::sync::replica::{Standing, remote_selector};
 
+/// How often a write is based anew because what it was based on went away meanwhile.
+const TRIES: u32 = 3;
+
+/// What the store had at the path when a write was based on it.
+enum Stood {
+    Nothing,
+    Spent(Box<Head>),
+    /// A copy: read again before anything is committed.
+    Copy,
+}
+
 /// What a write starts from.
 pub(super) struct Base {
     pub(super) head: Head,
@@ -27,6 +38,7 @@ pub(super) struct Base {
     pub(super) is_seen: bool,
     /// Whether a write through is to leave a copy: there is one, or there is nothing anywhere yet.
     pub(super) is_copied: bool,
+    stood: Stood,
 }
 
 /// What a patch comes to.
@@ -41,7 +53,8 @@ impl Base {
     pub(super) fn of(head: Head) -> Self {
         let agreed = head.origin.as_ref().and_then(|origin| origin.agreed.as_ref());
         let remote = agreed.map(|agreed| agreed.remote.clone());
-        Self { head, values: Vec::new(), gone: Vec::new(), remote, is_seen: false, is_copied: true }
+        let (values, gone, stood) = (Vec::new(), Vec::new(), Stood::Copy);
+        Self { head, values, gone, remote, is_seen: false, is_copied: true, stood }
     }
 }
 
@@ -56,6 +69,7 @@ impl Replica {
             Standing::Spent(head) => Some(head),
         };
         let is_known_absent = before.is_none() && self.knows_absent(rule, settings, path);
+        let stood = before.as_ref().map_or(Stood::Nothing, |head| Stood::Spent(Box::new(head.clone())));
         let ask = self.ask(settings, remote, errand.request_id);
         let sight = if is_known_absent { None } else { self.look(ask, with_value).await? };
         let now = errand.clock.now();
@@ -65,7 +79,7 @@ impl Replica {
             let gone = before.map(|head| head.versions.into_keys().collect()).unwrap_or_default();
             let head = Head { current, origin: Some(self.origin(settings, remote)), ..edit::fresh(now) };
             let is_seen = !is_known_absent;
-            return Ok(Base { head, values: Vec::new(), gone, remote: None, is_seen, is_copied: true });
+            return Ok(Base { head, values: Vec::new(), gone, remote: None, is_seen, is_copied: true, stood });
         };
         let mark = sight.mark.clone();
         let taken = self.taken(settings, remote, sight, (before.as_ref(), false), now);
@@ -76,6 +90,7 @@ impl Replica {
             remote: Some(mark),
             is_seen: true,
             is_copied: false,
+            stood,
         })
     }
 
@@ -86,23 +101,37 @@ impl Replica {
         mut action: SecretAction,
     ) -> Result<Outcome, WriteError> {
         let _claim = self.copies.claim(errand.path).await;
-        let base = self.base(errand, matches!(action, SecretAction::Patch { .. })).await?;
-        if let SecretAction::Patch { patch, options } = action {
-            action = match self.patched(errand, &base, &patch, options).await? {
-                Patched::Nothing(outcome) => return Ok(outcome),
-                Patched::Write(value, options) => SecretAction::Write { value, secret_type: SecretType::Json, options },
+        let mut tries = 0..TRIES;
+        let (base, now, writer) = loop {
+            tries.next().ok_or(WriteError::Replaced)?;
+            let base = self.base(errand, matches!(action, SecretAction::Patch { .. })).await?;
+            if let SecretAction::Patch { patch, options } = action {
+                action = match self.patched(errand, &base, &patch, options).await? {
+                    Patched::Nothing(outcome) => return Ok(outcome),
+                    Patched::Write(value, options) => {
+                        SecretAction::Write { value, secret_type: SecretType::Json, options }
+                    }
+                };
+            }
+            let now = errand.clock.now();
+            let writer = self.records.writer().await;
+            if !self.is_live(errand.settings.route) {
+                return Err(WriteError::Replaced);
+            }
+            let standing = self.standing(errand.settings, errand.path)?;
+            let is_as_seen = match (&standing, &base.stood) {
+                (Standing::Empty, Stood::Nothing) => true,
+                (Standing::Spent(head), Stood::Spent(seen)) => *head == **seen,
+                _ => false,
             };
-        }
-        let now = errand.clock.now();
-        let writer = self.records.writer().await;
-        if !self.is_live(errand.settings.route) {
-            return Err(WriteError::Replaced);
-        }
-        // the engine may have made a copy meanwhile
-        let base = match self.standing(errand.settings, errand.path)? {
-            Standing::Copy(head) => Base::of(head),
-            Standing::Foreign => return Err(WriteError::InTheWay),
-            Standing::Empty | Standing::Spent(_) => base,
+            match standing {
+                // the engine may have made a copy meanwhile, or changed it
+                Standing::Copy(head) => break (Base::of(head), now, writer),
+                Standing::Foreign => return Err(WriteError::InTheWay),
+                Standing::Empty | Standing::Spent(_) if is_as_seen => break (base, now, writer),
+                // what this is based on is gone, and the values its head names went with it
+                Standing::Empty | Standing::Spent(_) => {}
+            }
         };
         let Base { head, mut values, mut gone, .. } = base;
         let (head, value, dropped, outcome) = edited(head, action, errand.settings, now)?;

@@ -85,6 +85,25 @@ async fn a_write_here_without_a_copy_is_based_on_what_the_backend_has() {
 }
 
 #[tokio::test]
+async fn a_write_here_whose_copy_goes_away_meanwhile_names_no_value_that_is_gone() {
+    let rig = here().await;
+    let head = rig.head().unwrap();
+    let writer = rig.replica.records.writer().await;
+    let purged = async {
+        // by now the write has looked at the copy, and waits for the writer
+        rig.replica.records.purge(&writer, &rig.path, &head).await.unwrap();
+        drop(writer);
+    };
+    let (written, ()) = tokio::join!(rig.put(TWO), purged);
+    let written = written.unwrap();
+    let head = rig.head().unwrap();
+    for (number, version) in &head.versions {
+        assert_eq!(rig.value(*number).is_some(), version.held, "version {number}");
+    }
+    assert_eq!(current(&rig), format!("hit {written} {TWO}"));
+}
+
+#[tokio::test]
 async fn w07_what_is_removed_here_is_remembered_as_long_as_the_backend_has_it() {
     let rig = here().await;
     rig.act(SecretAction::Delete(VersionSet::Current, None)).await.unwrap();

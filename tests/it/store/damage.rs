@@ -226,7 +226,9 @@ fn e04_a_store_of_a_newer_release_or_without_its_keys_is_refused_and_left_as_it_
         put(&proxy, &image);
         set_meta(&file, key, value);
         let before = dump(&file);
+        let bytes = fs::read(&file).unwrap();
         let said = refused(&proxy, &[]);
+        assert!(fs::read(&file).unwrap() == bytes, "{key}: a refused start wrote to the file");
         assert!(said.contains(part) && said.contains("store"), "{key}: `{part}` is not told:\n{said}");
         assert_eq!(dump(&file), before, "{key}: what the store holds was changed");
     }
@@ -244,6 +246,7 @@ fn e04_a_wrong_key_opens_nothing_and_changes_nothing() {
     let said = refused(&proxy, &[]);
     assert!(said.contains("seal.key") && said.contains("sealed under key"), "{said}");
     assert!(!said.contains(OTHER_KEY_FILE.trim()), "{said}");
+    assert!(fs::read(&file).unwrap() == image, "a refused start wrote to the file");
     assert_eq!(dump(&file), before);
     proxy.write("seal.key", super::KEY_FILE);
     is_whole(&mut proxy);
