@@ -206,7 +206,12 @@ impl AsyncRead for GatedStream {
         if phase == CHUNKED {
             this.timer = None;
             ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
-            return Poll::Ready(this.gate.follow(buf.filled().get(before..).unwrap_or_default()));
+            let followed = this.gate.follow(buf.filled().get(before..).unwrap_or_default());
+            if followed.is_err() {
+                // what a reader refuses it has not read
+                buf.set_filled(before);
+            }
+            return Poll::Ready(followed);
         }
         if phase > OPEN {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "request head refused")));
@@ -236,6 +241,7 @@ impl AsyncRead for GatedStream {
                 }
                 if seen > this.limit {
                     this.gate.phase.store(TOO_LARGE, Ordering::Relaxed);
+                    buf.set_filled(before);
                     return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "request head too large")));
                 }
                 Poll::Ready(Ok(()))

@@ -15,8 +15,9 @@ use url::Url;
 use super::ambient::variables;
 use super::place::{self, Kind};
 
-/// As SDKs call the services where endpoints are configured.
-const SECRETS_MANAGER: &str = "Secrets Manager";
+/// As SDKs call the services where endpoints are configured. The files say `secrets_manager`; the library would look for
+/// `secrets-manager` if this had the blank of the service's own name.
+const SECRETS_MANAGER: &str = "Secrets_Manager";
 const STS: &str = "STS";
 /// Nothing is looked for there.
 const ANY_REGION: &str = "us-east-1";
