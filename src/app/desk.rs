@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::hands::Hands;
 use super::made::{self, AllMade, Made};
+use super::touch::Touch;
 use super::{build, keeper};
 use crate::config::{
     Config, Problem, TenantConfig, check_backend, compile_backend, kept_body, patched_body, problems_in_body,
@@ -95,7 +96,8 @@ impl Book {
             tenant_now.local.folders = vec![Folder::root()];
         }
         let mut problems = check_backend(&settings, &tenant_now, &others);
-        problems.extend(build::allowed(&self.config, file, &hands.extras).map_err(wrong)?.check(&settings));
+        let allowed = build::allowed(&self.config, file, &hands.extras).map_err(wrong)?;
+        problems.extend(allowed.check(&settings));
         if !problems.is_empty() {
             return Err(wrong(problems));
         }
@@ -109,12 +111,13 @@ impl Book {
             Some(known) => *known = made.clone(),
             None => list.push(made.clone()),
         }
-        let served = list.iter().filter(|made| made.unsupported().is_none());
+        let served = list.iter().filter(|made| made.unsupported(&allowed).is_none());
         let index = file.backends.len() + served.take_while(|made| made.id != id).count();
-        let staged = hands.stage(&self.config, &next, self.generation + 1).await;
+        let generation = self.generation + 1;
+        let staged = hands.stage_one(Touch { config: &self.config, tenant: file, made: list, id: &id, generation });
         let staged = staged.map_err(|found| refused(problems_in_body(own(found, file), file, index)))?;
         made::keep(&hands.ground, tenant, &id, Some(&made)).await.map_err(unkept)?;
-        hands.commit(staged).await;
+        hands.commit_one(staged).await;
         self.made = next;
         self.generation += 1;
         Ok(shown(hands, tenant, &id))
@@ -130,10 +133,11 @@ impl Book {
         }
         let file = self.config.tenants.iter().find(|known| known.tenant == *tenant);
         let file = file.ok_or(DeskError::of(ErrorKind::Denied))?;
-        let staged = hands.stage(&self.config, &next, self.generation + 1).await;
+        let generation = self.generation + 1;
+        let staged = hands.stage_one(Touch { config: &self.config, tenant: file, made: list, id, generation });
         let staged = staged.map_err(|found| refused(own(found, file)))?;
         made::keep(&hands.ground, tenant, id, None).await.map_err(unkept)?;
-        hands.commit(staged).await;
+        hands.commit_one(staged).await;
         self.made = next;
         self.generation += 1;
         let records = hands.ground.records(tenant).map_err(|problem| wrong(vec![problem]))?;

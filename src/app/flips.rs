@@ -48,8 +48,16 @@ pub(super) fn hindrances(config: &Config, flips: &[Flip]) -> Vec<Problem> {
     found
 }
 
-/// Removes the copies; yields how many.
-pub(super) async fn purge(flips: &[Flip]) -> Result<u64, SealError> {
+/// Removes the copies, once nobody is served from them any more.
+pub(super) async fn purge(flips: &[Flip]) {
+    match purge_all(flips).await {
+        Ok(0) => {}
+        Ok(purged) => tracing::info!(purged, "copies of rules that are no longer synced are gone"),
+        Err(error) => tracing::error!(%error, "copies of rules that are no longer synced could not be removed"),
+    }
+}
+
+async fn purge_all(flips: &[Flip]) -> Result<u64, SealError> {
     let mut purged = 0;
     for Flip { replica, rule } in flips {
         purged += replica.purge_copies(Some(*rule)).await?;

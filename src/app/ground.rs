@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::journal::StoredJournal;
 use super::keeper::{self, Keeper};
 use super::tend::Tender;
 use crate::backend::Backend;
@@ -72,7 +73,10 @@ impl Ground {
     fn on(keeper: Keeper) -> Result<Self, Problem> {
         let failed = |text: String| Problem::new("seal", None, text);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let sessions = Sessions::new(clock.clone()).map_err(|error| failed(error.to_string()))?;
+        let sessions = match keeper.keyring() {
+            Some(keyring) => Sessions::keyed(clock.clone(), &keyring.derive("identity")),
+            None => Sessions::new(clock.clone()).map_err(|error| failed(error.to_string()))?,
+        };
         let mut cursor_key = [0; 32];
         getrandom::fill(&mut cursor_key).map_err(|_| failed("the system's random source failed".to_owned()))?;
         Ok(Self {
@@ -93,7 +97,7 @@ impl Ground {
         &self.keeper
     }
 
-    /// Opens the records of tenants that have none open yet.
+    /// Opens the records of tenants that have none open yet, and takes up the tokens and revocations they keep.
     pub(super) async fn admit(&self, config: &Config) -> Result<(), Problem> {
         for tenant in &config.tenants {
             if locked(&self.records).contains_key(&tenant.tenant) {
@@ -101,6 +105,11 @@ impl Ground {
             }
             let records = self.keeper.records(&tenant.tenant).await;
             let records = records.map_err(|error| Problem::new("store.path", None, error.to_string()))?;
+            if self.keeper.keyring().is_some() {
+                let journal = Arc::new(StoredJournal(records.clone()));
+                let restored = self.sessions.restore(&tenant.tenant, journal);
+                restored.map_err(|error| Problem::new("store.path", None, error.to_string()))?;
+            }
             locked(&self.records).insert(tenant.tenant.clone(), records);
         }
         Ok(())
@@ -136,6 +145,13 @@ impl Ground {
         let kept = locked(&self.copies);
         let kept = kept.get(&(tenant.clone(), id.clone())).filter(|(known, _)| known == routes);
         kept.map_or_else(|| Arc::new(Copies::new(routes.len())), |(_, copies)| copies.clone())
+    }
+
+    /// The client of a backend with these settings that is in use.
+    pub(super) fn in_use(&self, tenant: &Tenant, settings: &BackendSettings) -> Option<Arc<dyn Backend>> {
+        let backends = locked(&self.backends);
+        let kept = backends.get(&(tenant.clone(), settings.name.clone()));
+        kept.filter(|kept| kept.settings.config == settings.config).map(|kept| kept.client.clone())
     }
 
     /// A backend's client: the one in use, if neither its settings nor the files they name have changed, else a new one.

@@ -57,11 +57,7 @@ impl Hands {
         self.devices.keep(devices);
         self.events.keep(hooks);
         self.pipeline.replace(snapshot);
-        match flips::purge(&flips).await {
-            Ok(0) => {}
-            Ok(purged) => tracing::info!(purged, "copies of rules that are no longer synced are gone"),
-            Err(error) => tracing::error!(%error, "copies of rules that are no longer synced could not be removed"),
-        }
+        flips::purge(&flips).await;
         for records in opened {
             drop(tokio::task::spawn_blocking(move || index(&records)));
         }

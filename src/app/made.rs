@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Ground;
-use crate::config::{BackendSettings, Config, Problem, TenantConfig, compile_backend, why_unsupported};
+use crate::config::{
+    AllowedEndpoints, BackendSettings, Config, Problem, TenantConfig, compile_backend, why_unsupported,
+};
 use crate::seal::{DocumentKind, SealError};
 use crate::secret::{BackendId, Tenant};
 
@@ -31,9 +33,9 @@ struct Kept {
 }
 
 impl Made {
-    /// Why this release cannot serve it.
-    pub(super) fn unsupported(&self) -> Option<&'static str> {
-        why_unsupported(&self.settings)
+    /// Why it is kept and not served: this release cannot, or its login is ours and is not lent to it (any more).
+    pub(super) fn unsupported(&self, allowed: &AllowedEndpoints) -> Option<&'static str> {
+        why_unsupported(&self.settings).or_else(|| allowed.why_not_as_us(&self.settings))
     }
 }
 

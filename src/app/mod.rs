@@ -12,12 +12,14 @@ mod files;
 mod flips;
 mod ground;
 mod hands;
+mod journal;
 mod keeper;
 mod keys;
 mod made;
 mod reload;
 mod run;
 mod tend;
+mod touch;
 
 pub(crate) use build::build;
 pub use build::{Extras, outline};

@@ -191,6 +191,10 @@ async fn wake(hands: Hands, admin: Arc<Admin>, prefetched: (Vec<(Arc<Replica>, S
             if let Err(error) = keyring.finish_rotation(&records).await {
                 tracing::error!(%error, "an interrupted rotation could not be finished");
             }
+            // what ended while nothing ran is forgotten
+            if let Err(error) = hands.ground.sessions.settled(records.tenant()).await {
+                tracing::error!(%error, "tokens that ended could not be removed from the store");
+            }
         }
     }
     hands.engine.attach(tokio::runtime::Handle::current());

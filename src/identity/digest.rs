@@ -1,7 +1,8 @@
 //! Keyed hashes of credentials, and fresh ones.
 //!
-//! The key is random per process and never leaves this module, so a digest is worth nothing elsewhere and comparing
-//! digests with `==` tells an attacker nothing about the credential behind them.
+//! The key is random per process, or follows from the store's where tokens outlive the process, and never leaves this
+//! module: a digest is worth nothing elsewhere and comparing digests with `==` tells an attacker nothing about the
+//! credential behind them.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -49,6 +50,22 @@ impl Digest {
         short
     }
 
+    /// All of it.
+    pub(super) const fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// What a journal knows it by.
+    pub(super) fn text(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    /// What [`Self::text`] was made of.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        <[u8; 32]>::try_from(bytes).ok().map(Self)
+    }
+
     /// An evenly spread small number.
     pub(super) fn spread(&self) -> usize {
         self.0.last().copied().map_or(0, usize::from)
@@ -66,6 +83,11 @@ impl Digester {
         let random = SystemRandom::new();
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &random).map_err(|_| NO_RANDOM)?;
         Ok(Self { key, random })
+    }
+
+    /// The digester of a key that outlives the process.
+    pub(super) fn keyed(key: &[u8; 32]) -> Self {
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key), random: SystemRandom::new() }
     }
 
     pub(super) fn digest(&self, place: Place, text: &str) -> Digest {
@@ -116,6 +138,18 @@ mod tests {
         assert!(base != one.digest(Place::Credential, "b"));
         assert!(base != one.digest(Place::RoleId, "a"));
         assert!(base != two.digest(Place::Credential, "a"));
+        let (one, again) = (Digester::keyed(&[1; 32]), Digester::keyed(&[1; 32]));
+        assert!(one.digest(Place::Credential, "a") == again.digest(Place::Credential, "a"));
+        assert!(one.digest(Place::Credential, "a") != Digester::keyed(&[2; 32]).digest(Place::Credential, "a"));
+    }
+
+    #[test]
+    fn a_digest_is_read_back_from_its_text_and_from_nothing_else() {
+        let digest = Digester::keyed(&[1; 32]).digest(Place::Credential, "a");
+        assert!(Digest::parse(&digest.text()) == Some(digest));
+        for bad in ["", "svp.a", &format!("{}A", digest.text()), &format!("{}=", digest.text())] {
+            assert!(Digest::parse(bad).is_none(), "{bad}");
+        }
     }
 
     #[test]

@@ -99,6 +99,9 @@ pub enum IdentityError {
     /// A principal that `identity.revoked` lists cannot be restored by a call.
     #[error("the principal is listed in `identity.revoked`: remove it there")]
     RevokedByConfiguration,
+    /// What was issued or ended cannot be written down, or what was cannot be read.
+    #[error("tokens and revocations cannot be kept: {0}")]
+    Unkept(Box<str>),
     /// A defect on our side.
     #[error("internal: {0}")]
     Internal(&'static str),
@@ -126,6 +129,7 @@ impl IdentityError {
             Self::BeyondParent | Self::Orphan => ErrorKind::Denied,
             Self::TokenNotFound => ErrorKind::NotFound,
             Self::RevokedByConfiguration => ErrorKind::Conflict,
+            Self::Unkept(_) => ErrorKind::Sealed,
             Self::Internal(_) => ErrorKind::Internal,
         }
     }

@@ -3,10 +3,11 @@
 //! Promises: a credential is compared only after keyed hashing, a signature in constant time; an unknown, expired,
 //! revoked or ambiguous one is refused and never falls back to another kind; the credential alone decides the tenant; no
 //! credential reaches a log, an error or a `Debug` output. [`Directory`] is an immutable snapshot of the configuration;
-//! what is issued at run time (tokens, revocations, issuers' keys) lives in [`Sessions`] and survives a reload.
+//! what is issued at run time (tokens, revocations, issuers' keys) lives in [`Sessions`] and survives a reload; tokens and
+//! revocations survive a restart where a [`Journal`] keeps them.
 //!
-//! Knows no wire, no policy and no HTTP: issuers' keys come through [`JwksSource`], which the composition root
-//! provides.
+//! Knows no wire, no policy, no store and no HTTP: issuers' keys come through [`JwksSource`], which the composition root
+//! provides, as it does the journals.
 
 mod access_key;
 mod certificate;
@@ -15,7 +16,9 @@ mod credential;
 mod digest;
 mod directory;
 mod error;
+mod journal;
 mod jwt;
+mod kept;
 mod login;
 mod moment;
 mod namespace;
@@ -38,6 +41,7 @@ pub use error::{
     IdentityError, JwksError, JwtFault, SIGNATURE_EXPIRED, SIGNATURE_INCOMPLETE, SIGNATURE_MISMATCH, SIGNATURE_MISSING,
     SignatureFault,
 };
+pub use journal::{Journal, JournalEntry, JournalError, JournalKind};
 pub use jwt::{JwksSource, discovery_url, jwks_uri};
 pub use login::Login;
 pub use namespace::parse_namespace;

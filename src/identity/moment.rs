@@ -23,6 +23,11 @@ impl Moment {
         self.wall.since(earlier.wall).max(self.ticks.saturating_sub(earlier.ticks))
     }
 
+    /// The shorter of the two distances to `end`; zero once either clock has reached it.
+    pub(super) fn until(self, end: Self) -> Duration {
+        end.wall.since(self.wall).min(end.ticks.saturating_sub(self.ticks))
+    }
+
     /// Both clocks moved forward.
     pub(super) fn after(self, by: Duration) -> Self {
         Self { wall: self.wall.after(by), ticks: self.ticks.saturating_add(by) }
@@ -72,5 +77,8 @@ mod tests {
         assert_eq!(at(0, 57).since(at(100, 50)), Duration::from_secs(7));
         assert_eq!(at(103, 50).since(at(100, 50)), Duration::from_secs(3));
         assert_eq!(at(1, 1).since(at(2, 2)), Duration::ZERO);
+        assert_eq!(at(100, 57).until(end), Duration::from_secs(3));
+        assert_eq!(at(107, 50).until(end), Duration::from_secs(3));
+        assert_eq!(at(0, 60).until(end), Duration::ZERO);
     }
 }

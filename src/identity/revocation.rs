@@ -1,6 +1,6 @@
 //! Principals revoked at run time. Looked at on every authentication, changed rarely.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use arc_swap::ArcSwap;
 
@@ -33,6 +33,18 @@ impl Revocations {
             next
         });
         if full { Err(IdentityError::TooManyRevocations) } else { Ok(()) }
+    }
+
+    /// Takes up those of an earlier process: however many they are, none is left out.
+    pub(super) fn insert_all(&self, tenant: &Tenant, before: &HashSet<String>) {
+        if before.is_empty() {
+            return;
+        }
+        self.0.rcu(|all| {
+            let mut next = ByTenant::clone(all);
+            next.entry(tenant.clone()).or_default().extend(before.iter().map(|id| Box::from(id.as_str())));
+            next
+        });
     }
 
     /// Yields whether it was there.

@@ -15,7 +15,8 @@ use super::moment::Moment;
 use super::{IdentityError, Principal};
 use crate::clock::Timestamp;
 
-const MAX_DEPTH: usize = 16;
+/// How many tokens a line of parents may have.
+pub(super) const MAX_DEPTH: usize = 16;
 
 /// What a token is to be, before it has a value.
 pub(super) struct Draft {
@@ -44,12 +45,23 @@ impl Terms {
     }
 }
 
+/// The times of a token of an earlier process, by the wall clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Life {
+    pub(super) issued: Timestamp,
+    pub(super) end: Timestamp,
+    /// The latest time known: what has passed of a life has passed by then.
+    pub(super) latest: Timestamp,
+}
+
 /// A live (or just ended) run-time token.
 pub(super) struct Session {
     pub(super) digest: Digest,
     accessor: Box<str>,
     draft: Draft,
     issued: Moment,
+    /// Nothing renews it beyond.
+    last: Moment,
     ended: AtomicBool,
     // INVARIANT: the two ends are set together by `settle` only; either one passing ends the token, so a reader between
     // the two stores sees at worst the end that held before.
@@ -60,17 +72,47 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(digest: Digest, accessor: Box<str>, draft: Draft, now: Moment) -> Self {
         let ttl = draft.terms.ttl.min(draft.terms.limit());
+        let last = now.after(draft.terms.limit());
+        Self::with(digest, accessor, draft, (now, last), now.after(ttl))
+    }
+
+    /// A token of an earlier process, with as much left of it as there was.
+    pub(super) fn again(digest: Digest, accessor: Box<str>, draft: Draft, life: Life, now: Moment) -> Self {
+        let when = |wall: Timestamp| Moment {
+            wall,
+            ticks: (now.ticks + wall.since(life.latest)).saturating_sub(life.latest.since(wall)),
+        };
+        let last = when(life.issued.after(draft.terms.limit()));
+        Self::with(digest, accessor, draft, (when(life.issued), last), when(life.end))
+    }
+
+    fn with(digest: Digest, accessor: Box<str>, draft: Draft, (issued, last): (Moment, Moment), end: Moment) -> Self {
         let session = Self {
             digest,
             accessor,
             draft,
-            issued: now,
+            issued,
+            last,
             ended: AtomicBool::new(false),
             wall_end: AtomicU64::new(0),
             ticks_end: AtomicU64::new(0),
         };
-        session.settle(now.after(ttl));
+        session.settle(end);
         session
+    }
+
+    pub(super) const fn draft(&self) -> &Draft {
+        &self.draft
+    }
+
+    /// When it ends by the wall clock, unless it is renewed or ended before.
+    pub(super) fn wall_end(&self) -> Timestamp {
+        self.end().wall
+    }
+
+    /// Whether it was ended by a call.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     pub(super) fn principal(&self) -> &Arc<Principal> {
@@ -92,7 +134,7 @@ impl Session {
 
     /// Whether it and all its ancestors still live.
     pub(super) fn is_alive(&self, now: Moment) -> bool {
-        self.line().all(|session| !session.ended.load(Ordering::Acquire) && !now.reached(session.end()))
+        self.line().all(|session| !session.has_ended() && !now.reached(session.end()))
     }
 
     pub(super) fn end_now(&self) {
@@ -113,8 +155,7 @@ impl Session {
             return Err(IdentityError::Unknown);
         }
         let wanted = increment.filter(|wanted| !wanted.is_zero()).unwrap_or(self.draft.terms.ttl);
-        let left = self.draft.terms.limit().saturating_sub(now.since(self.issued));
-        self.settle(now.after(wanted.min(left)));
+        self.settle(now.after(wanted.min(now.until(self.last))));
         Ok(())
     }
 

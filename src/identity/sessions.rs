@@ -1,16 +1,20 @@
-//! What identity holds at run time: tokens, revoked principals and issuers' keys. Survives reloads.
+//! What identity holds at run time: tokens, revoked principals and issuers' keys. Survives reloads, and a restart where a
+//! tenant has a journal.
 //!
 //! Tokens are found by keyed hash only and never kept in clear. The table is bounded per tenant, and what has ended is
 //! swept a few entries at a time by those who add.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tracing::warn;
 use zeroize::Zeroizing;
 
 use super::digest::{Digest, Digester, Place};
+use super::journal::{Journal, JournalEntry, JournalError, JournalKind, Ledger, Mark};
 use super::jwt::KeyRing;
+use super::kept::{KeptToken, revive};
 use super::moment::{Moment, Timer};
 use super::revocation::Revocations;
 use super::session::{Draft, Session};
@@ -33,6 +37,7 @@ pub struct Sessions {
     max_per_tenant: usize,
     revocations: Revocations,
     rings: Mutex<Vec<Arc<KeyRing>>>,
+    ledger: Ledger,
 }
 
 #[derive(Default)]
@@ -51,16 +56,98 @@ impl Sessions {
         Self::with(Timer::new(clock), MAX_PER_TENANT)
     }
 
+    /// An empty table under a key that is the same after a restart: what a journal holds is found again, and access keys
+    /// that follow from tokens stay what they are.
+    #[must_use]
+    pub fn keyed(clock: Arc<dyn Clock>, key: &[u8; 32]) -> Self {
+        Self::over(Timer::new(clock), Digester::keyed(key), MAX_PER_TENANT)
+    }
+
     pub(super) fn with(timer: Timer, max_per_tenant: usize) -> Result<Self, IdentityError> {
-        Ok(Self {
+        Ok(Self::over(timer, Digester::new()?, max_per_tenant))
+    }
+
+    pub(super) fn over(timer: Timer, digester: Digester, max_per_tenant: usize) -> Self {
+        Self {
             timer: Arc::new(timer),
-            digester: Digester::new()?,
+            digester,
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             counts: Mutex::default(),
             max_per_tenant,
             revocations: Revocations::default(),
             rings: Mutex::default(),
-        })
+            ledger: Ledger::default(),
+        }
+    }
+
+    /// Takes up what a tenant's journal holds, and writes to it from now on. To be called once a tenant, before anybody
+    /// of it is served. Yields how many tokens live on.
+    ///
+    /// # Errors
+    /// [`IdentityError::Unkept`] when the journal cannot be read: a principal that was revoked might be let in.
+    pub fn restore(&self, tenant: &Tenant, journal: Arc<dyn Journal>) -> Result<usize, IdentityError> {
+        let revoked = journal.read(JournalKind::Revocation).map_err(unkept)?;
+        let revoked: HashSet<String> = revoked.into_iter().map(|(id, _)| id).collect();
+        let entries = journal.read(JournalKind::Token).map_err(unkept)?;
+        self.revocations.insert_all(tenant, &revoked);
+        let revived = revive(tenant, entries, self.now(), |id| !revoked.contains(id));
+        if revived.unread > 0 {
+            warn!(tenant = tenant.as_str(), tokens = revived.unread, "tokens of another release are not valid here");
+        }
+        let count = revived.sessions.len();
+        *locked(&self.counts).entry(tenant.clone()).or_default() += count;
+        for session in revived.sessions {
+            let mut shard = locked(self.shard(&session.digest).ok_or(NO_SHARD)?);
+            shard.queue.push_back(session.digest);
+            shard.by_digest.insert(session.digest, session);
+        }
+        self.ledger.open(tenant, journal, revived.gone.into_iter().map(Mark::Token).collect());
+        Ok(count)
+    }
+
+    /// Returns once everything of the tenant that was issued, renewed, ended or revoked before this call is where a restart
+    /// finds it; at once if nothing of it is kept.
+    ///
+    /// # Errors
+    /// [`IdentityError::Unkept`] when it cannot be written now; it is tried again with the next call.
+    pub async fn settled(&self, tenant: &Tenant) -> Result<(), IdentityError> {
+        let Some(page) = self.ledger.page(tenant) else { return Ok(()) };
+        // whoever had the turn before has written what was noted then, or put it back
+        let _turn = page.turn.lock().await;
+        let taken = page.take();
+        if taken.is_empty() {
+            return Ok(());
+        }
+        let entries: Result<Vec<_>, _> = taken.iter().map(|mark| self.entry(tenant, mark)).collect();
+        page.journal.write(entries?).await.map_err(unkept)?;
+        taken.written();
+        Ok(())
+    }
+
+    /// Notes that a token's life was changed.
+    pub(super) fn renewed(&self, session: &Session) {
+        self.ledger.mark(session.principal().tenant(), Mark::Token(session.digest));
+    }
+
+    /// Notes that a principal was revoked or restored.
+    pub(super) fn judged(&self, tenant: &Tenant, id: &str) {
+        self.ledger.mark(tenant, Mark::Principal(Box::from(id)));
+    }
+
+    /// What is to be known of something from now on.
+    fn entry(&self, tenant: &Tenant, mark: &Mark) -> Result<JournalEntry, IdentityError> {
+        match mark {
+            Mark::Principal(id) => {
+                let content = self.revocations.contains(tenant, id).then(Zeroizing::default);
+                Ok(JournalEntry { kind: JournalKind::Revocation, id: id.to_string(), content })
+            }
+            Mark::Token(digest) => {
+                let found = self.shard(digest).and_then(|shard| locked(shard).by_digest.get(digest).map(Arc::clone));
+                let found = found.filter(|session| !session.has_ended());
+                let content = found.map(|session| KeptToken::of(&session, self.now())).transpose()?;
+                Ok(JournalEntry { kind: JournalKind::Token, id: digest.text(), content })
+            }
+        }
     }
 
     /// How many tokens of the tenant are held, those that ended and were not swept yet included.
@@ -118,6 +205,7 @@ impl Sessions {
         let shard = self.shard(&digest).ok_or(NO_SHARD)?;
         self.reserve(draft.principal.tenant(), now)?;
         let session = Arc::new(Session::new(digest, accessor, draft, now));
+        let tenant = session.principal().tenant();
         let swept = {
             let mut shard = locked(shard);
             let swept = shard.sweep(SWEEP_ON_INSERT, now);
@@ -126,6 +214,7 @@ impl Sessions {
             swept
         };
         self.release(&swept);
+        self.ledger.mark(tenant, Mark::Token(digest));
         Ok((token, session))
     }
 
@@ -199,6 +288,10 @@ impl Sessions {
                 *count = count.saturating_sub(1);
             }
         }
+        drop(counts);
+        for session in gone {
+            self.ledger.mark(session.principal().tenant(), Mark::Token(session.digest));
+        }
     }
 }
 
@@ -217,6 +310,10 @@ impl Shard {
         }
         gone
     }
+}
+
+fn unkept(error: JournalError) -> IdentityError {
+    IdentityError::Unkept(error.0.into_boxed_str())
 }
 
 impl fmt::Debug for Sessions {

@@ -103,6 +103,7 @@ impl Directory {
         match (&caller.token, caller.via) {
             (Some(handle), _) => {
                 handle.0.renew(increment, now)?;
+                self.sessions.renewed(&handle.0);
                 Ok(handle.0.info(now))
             }
             (None, CallerVia::Workload) => Ok(self.describe(caller, increment)),
@@ -243,6 +244,7 @@ impl Directory {
         self.entry(tenant)?;
         Principal::check_id(id)?;
         self.sessions.revocations().insert(tenant, id)?;
+        self.sessions.judged(tenant, id);
         self.sessions.end_principal(tenant, id);
         Ok(())
     }
@@ -255,7 +257,17 @@ impl Directory {
         let entry = self.entry(tenant)?;
         Principal::check_id(id)?;
         let was_revoked = self.sessions.revocations().remove(tenant, id);
+        self.sessions.judged(tenant, id);
         if entry.revoked.contains(id) { Err(IdentityError::RevokedByConfiguration) } else { Ok(was_revoked) }
+    }
+
+    /// Returns once a restart finds every token of the tenant as it is now, and every revocation: to be waited for before
+    /// anybody is told that one of them ended, and before a new one is given away.
+    ///
+    /// # Errors
+    /// [`IdentityError::Unkept`] when it cannot be written down. What was ended stays ended in this process.
+    pub async fn settled(&self, tenant: &Tenant) -> Result<(), IdentityError> {
+        self.sessions.settled(tenant).await
     }
 
     /// The revoked principals of a tenant, configured or at run time, sorted.

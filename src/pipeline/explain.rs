@@ -289,7 +289,7 @@ impl<'l> Told<'l> {
         question: &Question<'_>,
     ) -> Result<(&'s TenantState, Route), Stop> {
         self.say("secret_path", json!(path.as_str()));
-        let tenant =
+        let tenant: &TenantState =
             snapshot.tenants.get(question.who.principal.tenant()).ok_or(("tenant", "there is no such tenant"))?;
         let tried = tenant.router.trial(path);
         self.say("path_mapping", tried.iter().map(|(backend, tried)| with_backend(trial(tried), backend)).collect());

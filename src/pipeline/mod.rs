@@ -299,7 +299,9 @@ impl<'a> Line<'a> {
                     fault.kind,
                     ErrorKind::UpstreamUnavailable | ErrorKind::Timeout | ErrorKind::RateLimited | ErrorKind::Internal
                 );
-                caller.signature.filter(|_| again).inspect(|signature| self.pipeline.seen.forget(*signature));
+                if let Some(signature) = caller.signature.filter(|_| again) {
+                    self.pipeline.seen.forget(caller.principal.tenant(), signature);
+                }
             })?
         } else {
             let subject = self.subject(Some(&caller), operation);

@@ -48,6 +48,7 @@ impl Line<'_> {
         };
         match self.prove(&tenant, &login).await {
             Ok(issued) => {
+                self.given(&tenant).await;
                 let mut subject = self.subject(None, self.operation);
                 subject.tenant = tenant;
                 subject.principal = Some(issued.info.principal.clone());
@@ -82,6 +83,7 @@ impl Line<'_> {
     /// An access key of the caller's own principal, which ends no later than what was presented.
     pub(super) async fn access_key(&self, caller: &Caller, shape: &Shape) -> Result<WireResponse, Fault> {
         let issued = self.snapshot.directory.exchange(caller);
+        self.given(caller.principal.tenant()).await;
         let note = match &issued {
             Ok(_) => Note::ok("access_key"),
             Err(error) => Note::failed(error.kind(), "access_key"),
@@ -134,7 +136,9 @@ impl Line<'_> {
         let (detail, answer) = match request {
             TokenRequest::Lookup => ("lookup", Ok(Answer::Token(directory.lookup(caller), own))),
             TokenRequest::Renew(by) => ("renew", directory.renew(caller, by).map(|info| Answer::Renewed(info, own))),
-            TokenRequest::Revoke => ("revoke", directory.revoke(caller).map(|()| Answer::Done)),
+            TokenRequest::Revoke => {
+                ("revoke", self.ended(caller, directory.revoke(caller)).await.map(|()| Answer::Done))
+            }
             TokenRequest::Create(child) => {
                 let spec = ChildSpec {
                     policies: child.policies,
@@ -148,6 +152,9 @@ impl Line<'_> {
                 ("create", directory.create_child(caller, spec).map(Answer::Issued))
             }
         };
+        if matches!(answer, Ok(Answer::Renewed(..) | Answer::Issued(_))) {
+            self.given(caller.principal.tenant()).await;
+        }
         let note = match &answer {
             Ok(_) => Note::ok(detail),
             Err(error) => Note::failed(error.kind(), detail),
@@ -222,6 +229,7 @@ impl Line<'_> {
             }
             AdminRequest::RevokeToken(named) => {
                 let ended = self.snapshot.directory.revoke_token(caller.principal.tenant(), &named);
+                let ended = self.ended(caller, ended).await;
                 self.told(caller, "revoke", None, ended.as_ref().err()).await?;
                 ended.map(|()| Answer::Done).map_err(|error| login_fault(&error))?
             }
@@ -240,9 +248,10 @@ impl Line<'_> {
         let (directory, tenant) = (&self.snapshot.directory, caller.principal.tenant());
         let target = plain(&spec.principal);
         let issued = directory.issue(tenant, spec);
+        self.given(tenant).await;
         if let Err(fault) = self.told(caller, "issue", target, issued.as_ref().err()).await {
             if let Ok(issued) = &issued {
-                drop(directory.revoke_token(tenant, &issued.token));
+                drop(self.ended(caller, directory.revoke_token(tenant, &issued.token)).await);
             }
             return Err(fault);
         }
@@ -252,22 +261,44 @@ impl Line<'_> {
     /// Ends a principal's credentials. They stay ended even if the trail takes no line: nothing is given by it.
     async fn revoke(&self, principal: &str, caller: &Caller) -> Result<Answer<'static>, Fault> {
         let ended = self.snapshot.directory.revoke_principal(caller.principal.tenant(), principal);
+        let ended = self.ended(caller, ended).await;
         self.told(caller, "revoke_principal", plain(principal), ended.as_ref().err()).await?;
         ended.map(|()| Answer::Done).map_err(|error| login_fault(&error))
     }
 
-    /// Lets a principal's credentials work again, unless the trail does not take it.
+    /// Lets a principal's credentials work again, unless the trail or the store does not take it.
     async fn restore(&self, principal: &str, caller: &Caller) -> Result<Answer<'static>, Fault> {
         let (directory, tenant) = (&self.snapshot.directory, caller.principal.tenant());
         let restored = directory.restore_principal(tenant, principal);
+        let was_revoked = restored == Ok(true);
+        let restored = self.ended(caller, restored.map(|_| ())).await;
         let told = self.told(caller, "restore_principal", plain(principal), restored.as_ref().err()).await;
-        if let Err(fault) = told {
-            if restored == Ok(true) {
-                drop(directory.revoke_principal(tenant, principal));
-            }
-            return Err(fault);
+        if was_revoked && (told.is_err() || restored.is_err()) {
+            drop(self.ended(caller, directory.revoke_principal(tenant, principal)).await);
         }
-        restored.map(|_| Answer::Done).map_err(|error| login_fault(&error))
+        told?;
+        restored.map(|()| Answer::Done).map_err(|error| login_fault(&error))
+    }
+
+    /// Waits until a restart finds what was given. It is given all the same where that cannot be: it is lost with the
+    /// process then, and whoever has it logs in again.
+    async fn given(&self, tenant: &Tenant) {
+        if let Err(error) = self.settled(tenant).await {
+            tracing::warn!(request_id = %self.id_text, %error, "what was given ends with this process");
+        }
+    }
+
+    /// What ended is told only once no restart brings it back.
+    async fn ended(&self, caller: &Caller, ended: Result<(), IdentityError>) -> Result<(), IdentityError> {
+        ended?;
+        self.settled(caller.principal.tenant()).await
+    }
+
+    /// On a task of its own: a client that goes away leaves nothing half done.
+    async fn settled(&self, tenant: &Tenant) -> Result<(), IdentityError> {
+        let (snapshot, tenant) = (self.snapshot.clone(), tenant.clone());
+        let task = tokio::spawn(async move { snapshot.directory.settled(&tenant).await });
+        task.await.unwrap_or(Err(IdentityError::Internal("the task that keeps tokens ended")))
     }
 
     /// Writes how a change ended, after it was tried and before anybody is told.

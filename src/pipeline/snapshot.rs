@@ -1,4 +1,5 @@
-//! What requests are decided by: one immutable value, made from one configuration and swapped whole.
+//! What requests are decided by: one immutable value, made from one configuration and swapped whole. Its parts are shared
+//! with the next one where that leaves them as they are.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,11 +19,11 @@ pub struct Snapshot {
     /// Counts up with every reload.
     pub generation: u64,
     /// In the order of the configuration.
-    pub listeners: Vec<ListenerState>,
+    pub listeners: Arc<Vec<ListenerState>>,
     /// Who is who.
-    pub directory: Directory,
+    pub directory: Arc<Directory>,
     /// By tenant.
-    pub tenants: HashMap<Tenant, TenantState>,
+    pub tenants: HashMap<Tenant, Arc<TenantState>>,
 }
 
 /// One listener.
@@ -50,7 +51,7 @@ pub struct TenantState {
     /// Table 2: secret paths to backends.
     pub router: Arc<Router>,
     /// What its principals may do.
-    pub policies: Policies,
+    pub policies: Arc<Policies>,
     /// In the order of the configuration.
     pub backends: Vec<BackendState>,
     /// By backend and rule: which segment of the remote name marks KV version 2. Known without any backend, too.

@@ -489,3 +489,35 @@ fn a_tenant_rotates_its_own_key_and_the_trail_says_whose_every_line_is() {
     assert_ne!(credential(&ones), credential(&twos));
     assert!(credential(&ones).is_some());
 }
+
+#[test]
+fn the_backends_of_the_api_change_whatever_became_of_files_that_are_not_about_them() {
+    let proxy = both();
+    put(&proxy, ONE, "apps/x", "of one");
+    let rejected = |is: f64| {
+        wait_until(SOON, "the files to be looked at", || proxy.metric("scaivault_config_rejected", &[]) == Some(is));
+    };
+    // a policy of one that is none, and a token of one that is gone
+    proxy.write("one.cedar", "permit (everything");
+    std::fs::remove_file(proxy.dir().join("app-one.token")).unwrap();
+    rejected(1.0);
+    let (twos, ones) = (synced(&proxy, TWO, "two"), synced(&proxy, ONE, "one"));
+    for (token, whose, at) in [(TWO, "two", &twos), (ONE, "one", &ones)] {
+        sync(&proxy, token, at);
+        assert_eq!(read(&proxy, token, "external/s1"), Some(format!("remote of {whose}")));
+        let changed = ok(&proxy, token, "PATCH", at, &json!({"sync_interval": "2h"}));
+        assert_eq!(changed["sync_interval"], "2h");
+        assert_eq!(read(&proxy, token, "external/s2"), Some(format!("remote of {whose}")), "the copies stay");
+    }
+    ok(&proxy, TWO, "DELETE", &twos, &Value::Null);
+    assert_eq!(api(&proxy, TWO, "GET", "/v1/secrets/external/s1", &Value::Null).status, 403);
+    // what was in force before still is, of everybody
+    assert_eq!(api(&proxy, APP_ONE, "GET", "/v1/secrets/apps/x", &Value::Null).status, 200);
+    assert_eq!(proxy.metric("scaivault_config_rejected", &[]), Some(1.0));
+    // and what the API made is kept by the next reload
+    proxy.write("one.cedar", ONE_POLICIES);
+    proxy.write("app-one.token", APP_ONE);
+    rejected(0.0);
+    assert_eq!(read(&proxy, ONE, "external/s1").as_deref(), Some("remote of one"));
+    assert_eq!(ok(&proxy, TWO, "GET", BACKENDS, &Value::Null), json!({"backends": []}));
+}

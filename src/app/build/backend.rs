@@ -35,6 +35,8 @@ pub(super) struct Whose<'a> {
     pub(super) index: u32,
     /// Where it may point, if it came over the API.
     pub(super) allowed: Option<&'a AllowedEndpoints>,
+    /// Whether its client is the one in use, whatever has become of the files that was made with.
+    pub(super) stays: bool,
 }
 
 pub(super) fn state(
@@ -43,16 +45,20 @@ pub(super) fn state(
     extras: &Extras,
     ground: &Ground,
 ) -> Result<BackendState, Problem> {
-    let Whose { tenant, settings, id, index, allowed } = whose;
+    let Whose { tenant, settings, id, index, allowed, stays } = whose;
     let failed = |text: String| Problem::new(format!("{}.config", settings.key), settings.line, text);
-    let mut named = digests(&settings.config).map_err(failed)?;
-    // another list makes another client: the one in use was let go where it may no longer
-    named.extend_from_slice(format!("{allowed:?}").as_bytes());
-    let client = ground.backend(&tenant.tenant, settings, named, || {
-        let source = |path: &SecretPath| credential_source(tenant, path, extras, ground);
-        let reach = allowed.map_or_else(Reach::anywhere, reach::of_api);
-        client(&settings.config, &source, reach).map_err(failed)
-    })?;
+    let made = || {
+        let mut named = digests(&settings.config).map_err(failed)?;
+        // another list makes another client: the one in use was let go where it may no longer
+        named.extend_from_slice(format!("{allowed:?}").as_bytes());
+        ground.backend(&tenant.tenant, settings, named, || {
+            let source = |path: &SecretPath| credential_source(tenant, path, extras, ground);
+            let reach = allowed.map_or_else(Reach::anywhere, reach::of_api);
+            client(&settings.config, &source, reach).map_err(failed)
+        })
+    };
+    let in_use = if stays { ground.in_use(&tenant.tenant, settings) } else { None };
+    let client = in_use.map_or_else(made, Ok)?;
     let rules = rules(&id, settings);
     let mut state = BackendState {
         name: Box::from(settings.name.as_str()),

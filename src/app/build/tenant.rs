@@ -10,12 +10,21 @@ use crate::app::examine::unprefetchable;
 use crate::app::made::Made;
 use crate::app::{Ground, files};
 use crate::config::{
-    BackendRule, BackendSettings, Config, Problem, TenantConfig, backend_credentials, describe_backend,
+    AllowedEndpoints, BackendRule, BackendSettings, Config, Problem, TenantConfig, backend_credentials,
+    describe_backend,
 };
 use crate::mapping::{BackendRules, RouteSpec, Router, RuleSpec, Side, Table};
 use crate::pipeline::{BackendSource, BackendState, BackendView, FederationView, Guard, LocalLimits, TenantState};
 use crate::policy::Policies;
 use crate::secret::{BackendId, SecretPath, WriteMode};
+
+/// How much of a tenant is made anew.
+pub(super) enum Scope<'a> {
+    /// All of it, of this generation.
+    Whole(u64),
+    /// What follows from this backend of the API. The policies are these, and the clients of the other backends stay.
+    Backend(&'a BackendId, Arc<Policies>),
+}
 
 /// `made` are the tenant's backends that came over the API; they are tried after those of the file.
 pub(super) fn state(
@@ -23,24 +32,28 @@ pub(super) fn state(
     made: &[Made],
     extras: &Extras,
     ground: &Ground,
-    generation: u64,
+    scope: Scope<'_>,
 ) -> Result<TenantState, Vec<Problem>> {
-    let served: Vec<&Made> = made.iter().filter(|made| made.unsupported().is_none()).collect();
+    let allowed = reach::allowed(config, file, extras)?;
+    let served: Vec<&Made> = made.iter().filter(|made| made.unsupported(&allowed).is_none()).collect();
     let tenant = &with_made(file, &served);
     let mut problems = Vec::new();
     let router = router(tenant, extras).map_err(|found| problems.extend(found)).ok();
-    let policies = policies(tenant, extras, generation).map_err(|found| problems.extend(found)).ok();
+    let policies = match &scope {
+        Scope::Whole(generation) => policies(tenant, extras, *generation).map_err(|found| problems.extend(found)).ok(),
+        Scope::Backend(_, kept) => Some(kept.clone()),
+    };
     let records = ground.records(&tenant.tenant).map_err(|problem| problems.push(problem)).ok();
     let (Some(router), Some(policies), Some(records)) = (router, policies, records) else { return Err(problems) };
     problems.extend(unprefetchable(file, &router));
     let router = Arc::new(router);
-    let allowed = reach::allowed(config, file, extras)?;
     let mut backends = Vec::new();
     for (index, settings) in (0_u32..).zip(&tenant.backends) {
         let made = usize::try_from(index).ok().and_then(|index| served.get(index.checked_sub(file.backends.len())?));
         let allowed = made.map(|_| &allowed);
         let id = made.map_or_else(|| backend::file_id(&tenant.tenant, &settings.name), |made| made.id.clone());
-        match backend::state(Whose { tenant, settings, id, index, allowed }, &router, extras, ground) {
+        let stays = matches!(&scope, Scope::Backend(changed, _) if **changed != id);
+        match backend::state(Whose { tenant, settings, id, index, allowed, stays }, &router, extras, ground) {
             Ok(state) => backends.push(state),
             Err(problem) => problems.push(problem),
         }
@@ -49,7 +62,7 @@ pub(super) fn state(
         return Err(problems);
     }
     let limits = LocalLimits { max_versions: tenant.local.max_versions.into(), value_bytes: tenant.value_bytes };
-    let federation = Arc::new(view(file, made, &backends, &router));
+    let federation = Arc::new(view(file, (made, &allowed), &backends, &router));
     let kv2_segments = kv2_segments(tenant);
     let guarded = guarded(file, made);
     Ok(TenantState { router, policies, backends, kv2_segments, records, guarded, limits, federation })
@@ -71,7 +84,12 @@ fn tenant_key(tenant: &TenantConfig, index: usize) -> String {
 }
 
 /// What the API shows: those of the file, then those it made itself.
-fn view(file: &TenantConfig, made: &[Made], backends: &[BackendState], router: &Router) -> FederationView {
+fn view(
+    file: &TenantConfig,
+    (made, allowed): (&[Made], &AllowedEndpoints),
+    backends: &[BackendState],
+    router: &Router,
+) -> FederationView {
     let index_of = |id: &BackendId| backends.iter().position(|state| state.id == *id).and_then(|at| at.try_into().ok());
     let one = |id: BackendId, settings: &BackendSettings, source, unsupported: Option<&'static str>| {
         let index: Option<u32> = index_of(&id);
@@ -89,7 +107,7 @@ fn view(file: &TenantConfig, made: &[Made], backends: &[BackendState], router: &
         let source = BackendSource::File { key: Box::from(settings.key.as_str()) };
         one(backend::file_id(&file.tenant, &settings.name), settings, source, None)
     });
-    let of_api = made.iter().map(|m| one(m.id.clone(), &m.settings, BackendSource::Api, m.unsupported()));
+    let of_api = made.iter().map(|m| one(m.id.clone(), &m.settings, BackendSource::Api, m.unsupported(allowed)));
     FederationView { backends: of_file.chain(of_api).collect() }
 }
 
@@ -161,9 +179,9 @@ pub(in crate::app) fn policies(
     tenant: &TenantConfig,
     extras: &Extras,
     generation: u64,
-) -> Result<Policies, Vec<Problem>> {
+) -> Result<Arc<Policies>, Vec<Problem>> {
     if extras.dev {
-        return Ok(Policies::permit_all(generation));
+        return Ok(Arc::new(Policies::permit_all(generation)));
     }
     let key = tenant.key_of("policies");
     let (mut sources, mut problems) = (Vec::new(), Vec::new());
@@ -177,6 +195,7 @@ pub(in crate::app) fn policies(
         return Err(problems);
     }
     Policies::compile(&sources, generation)
+        .map(Arc::new)
         .map_err(|found| found.into_iter().map(|text| Problem::new(key.clone(), None, text)).collect())
 }
 

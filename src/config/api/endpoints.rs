@@ -5,6 +5,8 @@
 //! link or its cloud's metadata service are admitted only where they are listed by name. A host name is judged by its
 //! spelling when a backend is made, and by what it stands for at each connection.
 
+mod ourselves;
+
 use std::net::SocketAddr;
 
 use crate::config::backend::BackendSettings;
@@ -67,11 +69,12 @@ impl AllowedEndpoints {
         if problems.is_empty() { Ok(Self { entries, loopback, own }) } else { Err(problems) }
     }
 
-    /// Everything in a backend's settings that points where it must not, by its key in the body.
+    /// Everything in a backend's settings that points where it must not, or would log in there as this process, by its key
+    /// in the body.
     #[must_use]
     pub fn check(&self, settings: &BackendSettings) -> Vec<Problem> {
         let refused = |(key, url): (&'static str, &HttpUrl)| Some(Problem::new(key, None, self.refusal(url)?));
-        pointed_at(settings).into_iter().filter_map(refused).collect()
+        pointed_at(settings).into_iter().filter_map(refused).chain(self.refused_login(settings)).collect()
     }
 
     /// Whether a backend that points to `host` may be connected to at `to`. What `host` stands for is looked up anew for
@@ -160,12 +163,7 @@ impl Entry {
         let port_fits = |port: &Option<u16>| port.is_none_or(|port| port == url.port());
         match self {
             Self::Any => !is_special,
-            Self::Below { url: above } => {
-                above.is_tls() == url.is_tls()
-                    && above.port() == url.port()
-                    && is_same_host(above.host(), url.host())
-                    && is_below(path(above), path(url))
-            }
+            Self::Below { url: above } => is_same_origin(above, url) && is_below(path(above), path(url)),
             Self::Host { host, port } => port_fits(port) && is_same_host(host, url.host()),
             Self::Domain { suffix, port } => {
                 !is_special && port_fits(port) && url.host().to_ascii_lowercase().ends_with(suffix.as_str())
@@ -197,6 +195,10 @@ fn is_below(above: &str, path: &str) -> bool {
     above.is_empty() || path == above || path.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'))
 }
 
+fn is_same_origin(one: &HttpUrl, other: &HttpUrl) -> bool {
+    one.is_tls() == other.is_tls() && one.port() == other.port() && is_same_host(one.host(), other.host())
+}
+
 fn is_same_host(one: &str, other: &str) -> bool {
     match (address(one), address(other)) {
         (Some(one), Some(other)) => one == other,
@@ -220,7 +222,7 @@ mod tests {
     fn verdict(allowed: &AllowedEndpoints, endpoint: &str) -> Option<String> {
         let body = serde_json::json!({
             "name": "v", "type": "hashicorp-vault", "path_mapping": [{"from": "a/**", "to": "secret/data/**"}],
-            "config": {"endpoint": endpoint, "auth_method": "kubernetes", "role": "r"},
+            "config": {"endpoint": endpoint, "auth_method": "token", "auth_config_path": "infra/x"},
         });
         match compile_backend(&body.to_string(), false) {
             Err(problems) => {

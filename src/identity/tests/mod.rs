@@ -6,6 +6,7 @@ mod signer;
 
 mod bearer;
 mod children;
+mod kept;
 mod scoped;
 mod session_keys;
 mod signed;

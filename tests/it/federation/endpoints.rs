@@ -174,6 +174,11 @@ fn x01_every_url_of_every_type_is_looked_at() {
             json!({"endpoint": "https://fine.example", "auth_method": "aws", "role": "r"}),
             "config.auth_config_path",
         ),
+        (
+            "hashicorp-vault",
+            json!({"endpoint": "https://fine.example", "auth_method": "kubernetes", "role": "r"}),
+            "config.auth_method",
+        ),
         ("azure-key-vault", json!({"vault_url": metadata, "auth_method": "managed_identity"}), "config.vault_url"),
         (
             "azure-key-vault",

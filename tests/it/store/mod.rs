@@ -9,6 +9,7 @@ mod place;
 mod providers;
 mod rotation;
 mod survival;
+mod tokens;
 
 use std::fs;
 use std::path::{Path, PathBuf};
