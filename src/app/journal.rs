@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use zeroize::Zeroizing;
 
-use crate::identity::{Journal, JournalEntry, JournalError, JournalKind};
+use crate::identity::{Journal, JournalEntries, JournalEntry, JournalError, JournalKind};
 use crate::seal::{DocumentChange, DocumentKind, Records, SealError};
 
 /// One tenant's.
@@ -13,7 +12,7 @@ pub(super) struct StoredJournal(pub(super) Arc<Records>);
 
 #[async_trait]
 impl Journal for StoredJournal {
-    fn read(&self, kind: JournalKind) -> Result<Vec<(String, Zeroizing<Vec<u8>>)>, JournalError> {
+    fn read(&self, kind: JournalKind) -> Result<JournalEntries, JournalError> {
         match kind {
             // who is let in although revoked is worse than who has to log in again
             JournalKind::Revocation => self.0.documents(document(kind)).map_err(failed),

@@ -59,6 +59,8 @@ pub struct Capabilities {
     pub flat: bool,
     /// It holds nothing but JSON objects: text and bytes are wrapped in one.
     pub wraps: bool,
+    /// Versions carry labels that clients give and move, and a secret can be made without a version.
+    pub labels: bool,
     /// How many current values [`Backend::read_many`] takes at once; 0: it takes none.
     pub batch: u16,
 }
@@ -76,11 +78,28 @@ pub enum Change<'a> {
         expected: Option<u64>,
         /// The new version's identifier, where the client chose one and the backend lets clients do so.
         token: Option<&'a str>,
+        /// Its labels, where the client chose them. Without `AWSCURRENT` among them it is not the current one, unless it is
+        /// the first.
+        stages: Option<&'a [String]>,
+        /// Whether a secret that was deleted as a whole comes back with it: only where the writer knew of the deletion.
+        revives: bool,
+    },
+    /// Makes a secret without a version, with this metadata; a conflict where there is one.
+    Create(&'a Metadata),
+    /// Moves a label between versions, told by their own identifiers.
+    Label {
+        /// The label.
+        stage: &'a str,
+        /// The version that carries it.
+        from: Option<&'a str>,
+        /// The version that shall carry it; `None`: nobody.
+        to: Option<&'a str>,
     },
     /// Replaces the custom metadata.
     Metadata(&'a Metadata),
-    /// Deletes versions so that they can be restored.
-    Delete(&'a VersionSet),
+    /// Deletes versions so that they can be restored; the secret as a whole for so many days, where the backend keeps it
+    /// for a number of days.
+    Delete(&'a VersionSet, Option<u16>),
     /// Restores deleted versions.
     Undelete(&'a VersionSet),
     /// Destroys versions for good.

@@ -36,6 +36,9 @@ pub struct JournalEntry {
     pub content: Option<Zeroizing<Vec<u8>>>,
 }
 
+/// Entries as they are read: the id of each, and what is known of it.
+pub type JournalEntries = Vec<(String, Zeroizing<Vec<u8>>)>;
+
 /// Why a journal was not read or written.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
@@ -44,11 +47,11 @@ pub struct JournalError(pub String);
 /// Where one tenant's entries lie. Everything in it is sealed and bound to the tenant by whoever provides it.
 #[async_trait]
 pub trait Journal: Send + Sync {
-    /// Every entry of a kind: its id and what is known of it. Asked once, before the tenant is served; may block.
+    /// Every entry of a kind. Asked once, before the tenant is served; may block.
     ///
     /// # Errors
     /// When entries cannot be read. A revocation that cannot be read is always an error: it would be lifted.
-    fn read(&self, kind: JournalKind) -> Result<Vec<(String, Zeroizing<Vec<u8>>)>, JournalError>;
+    fn read(&self, kind: JournalKind) -> Result<JournalEntries, JournalError>;
 
     /// Keeps all of it, durably, or nothing. Never called again before it returned or was dropped; what was dropped
     /// half-way must not take effect after a later call.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::digest::Digest;
+use super::journal::JournalEntries;
 use super::jwt::parse_folder;
 use super::moment::Moment;
 use super::session::{Draft, Life, MAX_DEPTH, Session, Terms};
@@ -129,12 +130,7 @@ pub(super) struct Revived {
 }
 
 /// Makes tokens of a journal's entries: those that live, whose ancestors live, and whose principal `may` have any.
-pub(super) fn revive(
-    tenant: &Tenant,
-    entries: Vec<(String, Zeroizing<Vec<u8>>)>,
-    now: Moment,
-    may: impl Fn(&str) -> bool,
-) -> Revived {
+pub(super) fn revive(tenant: &Tenant, entries: JournalEntries, now: Moment, may: impl Fn(&str) -> bool) -> Revived {
     let mut revived = Revived::default();
     let mut waiting = Vec::with_capacity(entries.len());
     for (id, content) in entries {

@@ -41,7 +41,7 @@ pub use error::{
     IdentityError, JwksError, JwtFault, SIGNATURE_EXPIRED, SIGNATURE_INCOMPLETE, SIGNATURE_MISMATCH, SIGNATURE_MISSING,
     SignatureFault,
 };
-pub use journal::{Journal, JournalEntry, JournalError, JournalKind};
+pub use journal::{Journal, JournalEntries, JournalEntry, JournalError, JournalKind};
 pub use jwt::{JwksSource, discovery_url, jwks_uri};
 pub use login::Login;
 pub use namespace::parse_namespace;

@@ -3,8 +3,6 @@
 //! A current read costs the index and one sealed record. Every write takes the tenant's writer, reads the sealed head and
 //! commits its successor with the new value in one batch.
 
-use std::time::Duration;
-
 use thiserror::Error;
 
 use crate::clock::Timestamp;
@@ -15,9 +13,6 @@ use crate::secret::{
     Outcome, Rank, SecretAction, SecretPath, SecretRecord, SecretType, SecretValue, VersionSelector, VersionSet,
     WriteOptions,
 };
-
-/// Seconds.
-const DAY: u64 = 86_400;
 
 /// Why the local store did not do what was asked.
 #[derive(Debug, Error)]
@@ -101,7 +96,7 @@ fn one_again(
     attempt: u8,
 ) -> Result<Outcome, LocalError> {
     // a copy of a remote secret is served by the rule that leads to it, or not at all
-    let Some(stored) = records.stored(path).filter(|stored| stored.copy.is_none() && !stored.is_expired(now)) else {
+    let Some(stored) = records.stored(path).filter(|stored| stored.copy.is_none() && stored.is_there(now)) else {
         return Ok(Outcome::NotFound);
     };
     let (current, newest) = (stored.current, stored.version.clone());
@@ -195,14 +190,16 @@ pub(super) async fn write(
         }
         SecretAction::Delete(VersionSet::All, days) => {
             let Some(mut head) = head else { return Ok(Outcome::NotFound) };
-            head.purge_at = days.map(|days| now.after(Duration::from_secs(u64::from(days) * DAY)).micros());
-            mark(records, &writer, path, Some(head), &VersionSet::All, Mark::Deleted(now), now).await
+            let gone = edit::delete(&mut head, days, now);
+            records.commit(&writer, path, &head, None, &gone).await?;
+            Ok(Outcome::Done)
         }
         SecretAction::Delete(set, _) => mark(records, &writer, path, head, &set, Mark::Deleted(now), now).await,
         SecretAction::Undelete(VersionSet::All) => {
             let Some(mut head) = head else { return Ok(Outcome::NotFound) };
-            head.purge_at = None;
-            mark(records, &writer, path, Some(head), &VersionSet::All, Mark::Undeleted, now).await
+            let gone = edit::restore(&mut head, now);
+            records.commit(&writer, path, &head, None, &gone).await?;
+            Ok(Outcome::Done)
         }
         SecretAction::Undelete(set) => mark(records, &writer, path, head, &set, Mark::Undeleted, now).await,
         SecretAction::Destroy(set) => mark(records, &writer, path, head, &set, Mark::Destroyed, now).await,
@@ -349,6 +346,33 @@ mod tests {
             read(&desk.records, &desk.path, &SecretAction::Describe, desk.now).unwrap(),
             Outcome::NotFound
         ));
+    }
+
+    #[tokio::test]
+    async fn what_was_deleted_alone_stays_deleted_when_the_secret_is_restored() {
+        let mut desk = Desk::new();
+        for text in ["1", "2"] {
+            desk.put(text, Precondition::None).await.unwrap();
+        }
+        desk.act(SecretAction::Delete(VersionSet::Numbers(vec![1]), None)).await.unwrap();
+        desk.act(SecretAction::Delete(VersionSet::All, Some(7))).await.unwrap();
+        assert_eq!(desk.value(VersionSelector::Current), None);
+        assert!(matches!(desk.put("3", Precondition::Present).await, Err(LocalError::Edit(EditError::Deleted))));
+        desk.act(SecretAction::Undelete(VersionSet::All)).await.unwrap();
+        assert_eq!(desk.value(VersionSelector::Current).as_deref(), Some("2"));
+        assert_eq!(desk.value(VersionSelector::Number(1)), None);
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_has_no_value_yet_is_not_made_again() {
+        let mut desk = Desk::new();
+        let bare = || MetadataChange { absent: true, ..MetadataChange::default() };
+        desk.act(SecretAction::WriteMetadata(bare())).await.unwrap();
+        assert!(matches!(desk.put("1", Precondition::New).await, Err(LocalError::Edit(EditError::Conflict))));
+        let again = desk.act(SecretAction::WriteMetadata(bare())).await;
+        assert!(matches!(again, Err(LocalError::Edit(EditError::Conflict))));
+        desk.put("1", Precondition::Absent).await.unwrap();
+        assert_eq!(desk.value(VersionSelector::Current).as_deref(), Some("1"), "it had no version");
     }
 
     #[tokio::test]

@@ -109,8 +109,8 @@ pub(super) fn children(
 }
 
 /// What was written here, of one synced rule, and may not be in the backend's own list.
-pub(super) fn ahead(state: &BackendState, rule: RuleId, folder: &Folder) -> Vec<String> {
-    state.replica.as_ref().map(|replica| names(replica.list_ahead(rule.rule, folder))).unwrap_or_default()
+pub(super) fn ahead(state: &BackendState, rule: RuleId, folder: &Folder, now: Timestamp) -> Vec<String> {
+    state.replica.as_ref().map(|replica| names(replica.list_ahead(rule.rule, folder, now))).unwrap_or_default()
 }
 
 /// Whether a path of a synced rule exists; `None` if the backend has to be asked.
@@ -133,7 +133,7 @@ pub(super) fn local_children(tenant: &TenantState, folder: &Folder, now: Timesta
         !tenant.is_guarded(path, false) && tenant.router.resolve(path).is_some_and(|route| route.rule.is_none())
     };
     Ok(names(crate::sync::children(&tenant.records, folder, |path, stored| {
-        stored.copy.is_none() && !stored.is_expired(now) && is_served(path)
+        stored.copy.is_none() && stored.is_there(now) && is_served(path)
     })))
 }
 

@@ -42,7 +42,7 @@ impl Line<'_> {
                 let now = self.pipeline.clock.now();
                 let copied = replica::children(state, rule, (folder, &kind), now, &self.id_text)?;
                 let is_whole = copied.is_some();
-                let found = copied.unwrap_or_else(|| replica::ahead(state, rule, folder));
+                let found = copied.unwrap_or_else(|| replica::ahead(state, rule, folder, now));
                 walk.is_pure &= !is_whole && found.is_empty();
                 add(&mut children, found.into_iter().filter(|child| self.leads_back(walk, &place, child)));
                 if is_whole {
@@ -178,7 +178,7 @@ impl Line<'_> {
         let Some(route) = walk.tenant.router.resolve(path) else { return Ok(false) };
         let (Some(rule), Some(target)) = (route.rule, route.targets.first()) else {
             let stored = walk.tenant.records.stored(path);
-            return Ok(stored.is_some_and(|stored| stored.copy.is_none() && !stored.is_expired(self.now)));
+            return Ok(stored.is_some_and(|stored| stored.copy.is_none() && stored.is_there(self.now)));
         };
         let Some(state) = walk.tenant.backends.get(target.backend as usize) else { return Ok(false) };
         if route.mode == Mode::Sync {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ring::digest;
 use serde::{Deserialize, Serialize};
 
-use super::{Origin, envelope};
+use super::{Origin, edit, envelope};
 use crate::clock::Timestamp;
 use crate::secret::{Metadata, Rank, SecretType};
 
@@ -37,6 +37,10 @@ pub struct Head {
     /// When the deleted secret goes for good, in microseconds since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purge_at: Option<u64>,
+    /// When the secret was deleted as a whole, in microseconds since the epoch: the versions deleted at this very time come
+    /// back with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<u64>,
     /// By version.
     pub versions: BTreeMap<u64, HeadVersion>,
     /// Where a copied secret comes from; `None` for one that has no other home.
@@ -131,10 +135,22 @@ impl Head {
         }
     }
 
+    /// Whether the secret as a whole was deleted, and not restored.
+    #[must_use]
+    pub const fn is_marked(&self) -> bool {
+        self.purge_at.is_some() || self.deleted_at.is_some()
+    }
+
     /// Whether the secret was deleted and its time is over: there is nothing any more.
     #[must_use]
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.purge_at.is_some_and(|at| at <= now.micros())
+    }
+
+    /// Whether there is such a secret for a reader, deleted or not, with a version or without.
+    #[must_use]
+    pub fn is_there(&self, now: Timestamp) -> bool {
+        !edit::is_tombstone(self) && !self.is_expired(now)
     }
 
     /// A digest of what a change by anybody would show in: metadata, the versions with their states and times, settings.
@@ -239,8 +255,8 @@ pub struct Known {
     pub metadata: Option<Arc<Metadata>>,
     /// How a copy stands to its origin; `None` for a secret that has none.
     pub copy: Option<CopyStamp>,
-    /// Whether any version is listed.
-    pub has_versions: bool,
+    /// What [`edit::is_tombstone`] says of the head.
+    is_tombstone: bool,
     /// When the deleted secret goes for good, in microseconds since the epoch.
     pub purge_at: Option<u64>,
 }
@@ -249,13 +265,19 @@ impl Known {
     /// Whether all versions were removed and only the number of the last one is remembered.
     #[must_use]
     pub const fn is_tombstone(&self) -> bool {
-        self.is_sound && self.current > 0 && !self.has_versions
+        self.is_tombstone
     }
 
     /// Whether the secret was deleted and its time is over.
     #[must_use]
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.purge_at.is_some_and(|at| at <= now.micros())
+    }
+
+    /// As [`Head::is_there`].
+    #[must_use]
+    pub fn is_there(&self, now: Timestamp) -> bool {
+        !self.is_tombstone && !self.is_expired(now)
     }
 
     /// Whether the head does not open: the secret exists, nothing else is known of it, and reading it is an error.
@@ -275,7 +297,7 @@ impl Stored {
             version: newest.unwrap_or_else(|| HeadVersion { destroyed: true, held: false, ..HeadVersion::default() }),
             metadata: (!head.metadata.is_empty()).then(|| Arc::new(head.metadata.clone())),
             copy: head.copy_stamp(),
-            has_versions: !head.versions.is_empty(),
+            is_tombstone: edit::is_tombstone(head),
             purge_at: head.purge_at,
         }))
     }
@@ -289,7 +311,7 @@ impl Stored {
             version: HeadVersion::default(),
             metadata: None,
             copy: None,
-            has_versions: true,
+            is_tombstone: false,
             purge_at: None,
         }))
     }
@@ -369,7 +391,7 @@ mod tests {
         let text = r#"{"metadata":{},"current":1,"created":1,"updated":1,"cas_required":false,"max_versions":0,
             "delete_after_secs":0,"versions":{"1":{"created":1,"deleted":null,"destroyed":false,"secret_type":"text"}}}"#;
         let head: Head = serde_json::from_str(text).unwrap();
-        assert!(head.origin.is_none());
+        assert!(head.origin.is_none() && !head.is_marked() && head.is_there(Timestamp::from_secs(1)));
         assert!(head.versions[&1].held && head.versions[&1].native.is_none());
     }
 
@@ -380,5 +402,18 @@ mod tests {
         let stored = Stored::of([0; 32], &head);
         assert!(stored.is_tombstone() && !stored.version.is_readable(Timestamp::default()));
         assert!(!Stored::unsound([0; 32]).is_tombstone());
+    }
+
+    #[test]
+    fn a_deleted_secret_is_there_until_its_time_is_over_and_one_without_a_version_is_one() {
+        let mut head = head();
+        head.purge_at = Some(Timestamp::from_secs(9).micros());
+        for (secs, is_there) in [(8, true), (9, false)] {
+            let now = Timestamp::from_secs(secs);
+            assert_eq!((head.is_there(now), Stored::of([0; 32], &head).is_there(now)), (is_there, is_there));
+        }
+        let bare = edit::fresh(Timestamp::from_secs(1));
+        assert!(Stored::of([0; 32], &bare).is_there(Timestamp::from_secs(9)));
+        assert!(!Stored::of([0; 32], &Head::default()).is_there(Timestamp::default()));
     }
 }

@@ -8,6 +8,8 @@ pub const STILL_DELETED: &str = "a secret of this name is scheduled for deletion
 pub const LABEL_ELSEWHERE: &str = "another version carries the label and has to be named";
 /// A version was named with a label it does not carry.
 pub const LABEL_NOT_THERE: &str = "the version does not carry the label";
+/// The versions of a secret carry as many labels as they can.
+pub const TOO_MANY_LABELS: &str = "the versions of a secret carry twenty labels at most";
 /// The same identifier came with another value.
 pub const TOKEN_REUSED: &str = "the version exists and holds another value";
 /// A signed request that changes something came a second time.

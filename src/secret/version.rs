@@ -29,6 +29,8 @@ pub enum Precondition {
     None,
     /// The secret has no version yet (Vault `cas: 0`).
     Absent,
+    /// There is no such secret, not even one without a version (AWS `CreateSecret`).
+    New,
     /// The current version is this one.
     Version(u64),
     /// There is such a secret, and it is not deleted.

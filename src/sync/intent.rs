@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::mark;
+use crate::seal::edit::{CURRENT, PREVIOUS};
 use crate::seal::{Head, HeadVersion, RemoteMark};
-use crate::secret::{BackendId, Described, Metadata, SecretPath, SecretType, SecretValue, VersionInfo, VersionState};
+use crate::secret::{
+    BackendId, Described, Metadata, Rank, SecretPath, SecretType, SecretValue, VersionInfo, VersionState,
+};
 
 /// What was sent, or is about to be.
 #[derive(Debug, Serialize, Deserialize)]
@@ -29,6 +32,9 @@ pub(super) struct Intent {
     /// Whether there is a copy to bring along.
     pub(super) copied: bool,
     pub(super) step: Step,
+    /// For how many days a secret that is deleted can be restored, where the client said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) days: Option<u16>,
     /// Travels behind the rest, as bytes.
     #[serde(skip)]
     pub(super) value: Option<SecretValue>,
@@ -44,6 +50,17 @@ pub(super) enum Step {
         /// The client's own identifier of the version.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         token: Option<String>,
+        /// Its labels, where the client chose them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stages: Option<Vec<String>>,
+    },
+    /// A secret without a version, with this metadata.
+    Create(Metadata),
+    /// A label goes from one version to another; both by the remote side's identifiers.
+    Label {
+        stage: String,
+        from: Option<String>,
+        to: Option<String>,
     },
     Metadata(Metadata),
     /// None: all of them.
@@ -121,6 +138,30 @@ impl Intent {
         }
     }
 
+    /// The labels a put gives to its version, where the client chose them.
+    pub(super) fn stages(&self) -> Option<&[String]> {
+        match &self.step {
+            Step::Put { stages, .. } => stages.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Whether what is read when no version is named is what a put made: its first version is that in any case.
+    pub(super) fn is_for_current(&self) -> bool {
+        let is_first = self.base.as_ref().is_none_or(|base| base.version == 0);
+        is_first || self.stages().is_none_or(|stages| stages.iter().any(|stage| stage == CURRENT))
+    }
+
+    /// The identifier of the version that is current once this is done, where versions have identifiers. `made` is that of
+    /// the version a put made.
+    pub(super) fn leads_to<'i>(&'i self, made: Option<&'i str>) -> Option<&'i str> {
+        match &self.step {
+            Step::Put { .. } if self.is_for_current() => made,
+            Step::Label { stage, to: Some(to), .. } if stage == CURRENT => Some(to.as_str()),
+            _ => self.base.as_ref().and_then(|base| base.native.as_deref()),
+        }
+    }
+
     pub(super) fn secret_type(&self) -> SecretType {
         match &self.step {
             Step::Put { secret_type, .. } => SecretType::parse(secret_type).unwrap_or(SecretType::Binary),
@@ -141,9 +182,11 @@ impl Intent {
     pub(super) fn candidates<'d>(&self, described: &'d Described) -> impl Iterator<Item = &'d VersionInfo> {
         let base = self.base.as_ref().map_or(0, |base| base.version);
         let native = self.base.as_ref().and_then(|base| base.native.as_deref());
+        let (token, is_for_current) = (self.token(), self.is_for_current());
         let is_newer = move |info: &&VersionInfo| match info.native_id.as_deref() {
+            Some(id) if token == Some(id) => true,
             // an identifier says nothing of age: the one that is current now and was not then
-            Some(id) => info.version == described.current_version && Some(id) != native,
+            Some(id) => is_for_current && info.version == described.current_version && Some(id) != native,
             None => info.version > base,
         };
         described.versions.iter().filter(move |info| is_newer(info) && info.state.is_readable())
@@ -161,9 +204,16 @@ impl Intent {
                 false => described.is_some() && versions.iter().all(|version| holds(state(version))),
             }
         };
+        let is_untouched = self.is_untouched(seen.map(|(mark, _)| mark));
+        let ends = described.is_some_and(|described| described.purges_at.is_some());
         let is_done = match &self.step {
             Step::Put { .. } => false,
+            Step::Create(metadata) => !is_untouched && described.is_some_and(|found| is_made(found, metadata)),
+            Step::Label { stage, to, .. } => described.is_some_and(|found| carrier(found, stage) == to.as_deref()),
             Step::Purge => seen.is_none(),
+            // a secret without a version is deleted if it has an end
+            Step::Delete(versions) if versions.is_empty() && described.is_some_and(|d| d.versions.is_empty()) => ends,
+            Step::Undelete(versions) if versions.is_empty() && ends => false,
             Step::Metadata(metadata) => described.is_some_and(|described| described.metadata == *metadata),
             Step::Delete(versions) => all(versions, |state| state.is_none_or(|state| !state.is_readable())),
             Step::Undelete(versions) => all(versions, |state| !matches!(state, Some(VersionState::Deleted(_)))),
@@ -171,10 +221,26 @@ impl Intent {
         };
         match is_done {
             true => Verdict::Applied(None),
-            false if self.is_untouched(seen.map(|(mark, _)| mark)) => Verdict::Dropped,
+            false if is_untouched => Verdict::Dropped,
             false => Verdict::Overtaken,
         }
     }
+}
+
+/// Whether a secret is what it is made as: without a version. A backend may add metadata of its own.
+fn is_made(found: &Described, metadata: &Metadata) -> bool {
+    let is_bare = found.current_version == 0 && found.versions.is_empty() && found.purges_at.is_none();
+    is_bare && metadata.iter().all(|(key, value)| found.metadata.get(key) == Some(value))
+}
+
+/// The identifier of the version that carries a label.
+fn carrier<'d>(found: &'d Described, stage: &str) -> Option<&'d str> {
+    let carries = |info: &&VersionInfo| match stage {
+        CURRENT => info.rank == Rank::Current,
+        PREVIOUS => info.rank == Rank::Previous,
+        stage => info.stages.iter().any(|has| **has == *stage),
+    };
+    found.versions.iter().find(carries).and_then(|info| info.native_id.as_deref())
 }
 
 /// Our number for a remote version that was not here yet: its own while nobody wrote here, else the next free one.
@@ -214,149 +280,4 @@ pub(super) fn local_number(head: &Head, remote_version: u64) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::Timestamp;
-    use crate::seal::{Agreed, Origin};
-
-    fn mark_of(version: u64, digest: &str) -> RemoteMark {
-        RemoteMark { version, native: None, readable: true, digest: digest.to_owned() }
-    }
-
-    fn intent(step: Step, base: Option<RemoteMark>) -> Intent {
-        Intent {
-            path: "a/b".to_owned(),
-            remote: "secret/data/b".to_owned(),
-            route: 7,
-            made: 5,
-            request_id: "r".to_owned(),
-            nonce: [3; 16],
-            base,
-            copied: true,
-            step,
-            value: None,
-        }
-    }
-
-    fn described(states: &[VersionState]) -> Described {
-        let versions: Vec<VersionInfo> = (1..)
-            .zip(states)
-            .map(|(version, state)| VersionInfo {
-                version,
-                created_at: Timestamp::from_secs(version),
-                state: *state,
-                ..VersionInfo::default()
-            })
-            .collect();
-        Described {
-            metadata: Metadata::new(),
-            current_version: versions.len() as u64,
-            oldest_version: 1,
-            created_at: Timestamp::from_secs(1),
-            updated_at: Timestamp::from_secs(1),
-            cas_required: false,
-            max_versions: 0,
-            delete_after_secs: 0,
-            purges_at: None,
-            versions,
-        }
-    }
-
-    #[test]
-    fn an_intent_reads_back_with_any_bytes() {
-        for bytes in [&b""[..], b"\n", b"{\"a\":1}\n\0\xff"] {
-            let mut written = intent(Step::Put { secret_type: "json".to_owned(), metadata: None, token: None }, None);
-            written.value = Some(SecretValue::copy_of(bytes));
-            let read = Intent::decode(&written.encode().unwrap()).unwrap();
-            assert_eq!(read.value.as_ref().unwrap().expose(), bytes);
-            assert_eq!((read.step, read.route, read.base), (written.step, 7, None));
-        }
-        let read = Intent::decode(&intent(Step::Purge, Some(mark_of(3, "x"))).encode().unwrap()).unwrap();
-        assert_eq!((read.base.unwrap().version, read.value.is_none()), (3, true));
-        assert!(Intent::decode(b"{}").is_none());
-    }
-
-    #[test]
-    fn an_intent_is_told_from_another_write_of_the_path() {
-        let one = intent(Step::Purge, None);
-        let kept = one.encode().unwrap();
-        let other = Intent { nonce: Intent::fresh_nonce(), ..intent(Step::Purge, None) };
-        assert!(one.is_kept_as(&kept) && !other.is_kept_as(&kept) && !one.is_kept_as(b"{}"));
-    }
-
-    #[test]
-    fn an_intent_is_one_backends() {
-        let (one, other) = (BackendId::from_bytes([1; 16]), BackendId::from_bytes([2; 16]));
-        let id = Intent::id(&one, &SecretPath::parse("a/b").unwrap());
-        assert!(Intent::is_of(&id, &one) && !Intent::is_of(&id, &other));
-    }
-
-    #[test]
-    fn w04_a_lost_answer_is_judged_by_what_the_remote_side_is() {
-        let deleted = VersionState::Deleted(Timestamp::from_secs(9));
-        let before = described(&[VersionState::Current, VersionState::Current]);
-        let base = mark::of_described(&before);
-        let judge = |step: Step, after: Option<&Described>| {
-            let mark = after.map(mark::of_described);
-            intent(step, Some(base.clone())).judge(mark.as_ref().map(|mark| (mark, after)))
-        };
-        let after = described(&[VersionState::Current, deleted]);
-        let gone = described(&[VersionState::Current, VersionState::Destroyed(None)]);
-        assert_eq!(judge(Step::Delete(vec![2]), Some(&after)), Verdict::Applied(None));
-        assert_eq!(judge(Step::Delete(vec![2]), Some(&before)), Verdict::Dropped);
-        assert_eq!(judge(Step::Delete(vec![1]), Some(&after)), Verdict::Overtaken);
-        assert_eq!(judge(Step::Destroy(vec![2]), Some(&gone)), Verdict::Applied(None));
-        assert_eq!(judge(Step::Undelete(vec![2]), Some(&after)), Verdict::Overtaken);
-        assert_eq!(judge(Step::Purge, None), Verdict::Applied(None));
-        assert_eq!(judge(Step::Purge, Some(&before)), Verdict::Dropped);
-        assert_eq!(judge(Step::Delete(vec![2]), None), Verdict::Overtaken);
-        assert_eq!(judge(Step::Metadata(Metadata::from([("a".into(), "b".into())])), Some(&before)), Verdict::Dropped);
-    }
-
-    fn head(numbers: &[(u64, Option<&str>)], agreed: Option<(u64, u64)>) -> Head {
-        let version =
-            |native: Option<&str>| HeadVersion { native: native.map(str::to_owned), ..HeadVersion::default() };
-        Head {
-            current: numbers.last().map_or(0, |(number, _)| *number),
-            versions: numbers.iter().map(|(number, native)| (*number, version(*native))).collect(),
-            origin: Some(Origin {
-                backend: String::new(),
-                remote: String::new(),
-                route: 1,
-                agreed: agreed.map(|(local_version, remote)| Agreed {
-                    local: String::new(),
-                    local_version,
-                    remote: mark_of(remote, ""),
-                    at: 1,
-                }),
-                conflict: None,
-            }),
-            ..Head::default()
-        }
-    }
-
-    #[test]
-    fn numbers_are_the_remote_sides_own_until_somebody_writes_here() {
-        let aligned = head(&[(4, None), (5, None)], Some((5, 5)));
-        assert_eq!(numbering(&aligned, &VersionInfo { version: 6, ..VersionInfo::default() }), 6);
-        for number in [2, 4, 5, 9] {
-            assert_eq!(remote_number(&aligned, number), Some(number));
-        }
-        let ahead = head(&[(5, None), (6, None)], Some((5, 5)));
-        assert_eq!(numbering(&ahead, &VersionInfo { version: 6, ..VersionInfo::default() }), 7);
-        for (number, remote) in [(2, Some(2)), (5, Some(5)), (6, None), (9, None)] {
-            assert_eq!(remote_number(&ahead, number), remote);
-        }
-        let apart = head(&[(5, None), (6, None), (7, Some("6"))], Some((7, 6)));
-        for (number, remote) in [(7, Some(6)), (3, Some(3)), (8, None)] {
-            assert_eq!(remote_number(&apart, number), remote);
-        }
-        assert_eq!(
-            (local_number(&apart, 6), local_number(&apart, 5), local_number(&apart, 3)),
-            (Some(7), Some(5), None)
-        );
-        let pushed = head(&[(5, None), (6, Some("6"))], Some((6, 6)));
-        assert_eq!((remote_number(&pushed, 6), remote_number(&pushed, 9)), (Some(6), Some(9)));
-        assert_eq!(numbering(&Head::default(), &VersionInfo { version: 5, ..VersionInfo::default() }), 5);
-    }
-}
+mod tests;

@@ -16,6 +16,11 @@ pub(super) fn of_described(described: &Described) -> RemoteMark {
     for info in &described.versions {
         digest.version(info);
     }
+    if let Some(end) = described.purges_at.filter(|_| described.versions.is_empty()) {
+        // of a secret without versions nothing else shows that it was deleted
+        digest.part(b"purges");
+        digest.number(end.micros());
+    }
     let newest = described.versions.iter().find(|info| info.version == described.current_version);
     RemoteMark {
         version: described.current_version,
@@ -176,6 +181,15 @@ mod tests {
             purges_at: None,
             versions,
         }
+    }
+
+    #[test]
+    fn a_secret_without_versions_shows_its_deletion_all_the_same() {
+        let ended = |described: &Described| Described { purges_at: Some(Timestamp::from_secs(9)), ..described.clone() };
+        let bare = described(Vec::new());
+        assert!(!is_same(&of_described(&bare), &of_described(&ended(&bare))));
+        let full = described(vec![info(1)]);
+        assert!(is_same(&of_described(&full), &of_described(&ended(&full))), "elsewhere the versions show it");
     }
 
     #[test]

@@ -125,6 +125,10 @@ impl<'a> Layout<'a> {
         self.keep_ours(&mut head);
         self.keep_unlabelled(&mut head);
         prune(&mut head, source.max_versions.max(1));
+        if head.versions.is_empty() && source.described.versions.is_empty() {
+            // a secret without a version, and none that had versions: only their numbers are remembered
+            (head.last, head.current) = (head.last.max(head.current), 0);
+        }
         values.retain(|(number, _)| head.versions.contains_key(number));
         let is_held = |number: &u64| head.versions.get(number).is_some_and(|version| version.held);
         let before = source.local.map(|local| local.versions.keys()).into_iter().flatten();
@@ -138,13 +142,16 @@ impl<'a> Layout<'a> {
         let ours = local.filter(|_| is_ours);
         let newest = self.entries.iter().find(|entry| entry.info.version == described.current_version);
         let previous = self.entries.iter().find(|entry| entry.info.rank == Rank::Previous);
+        let deleted = newest.and_then(|entry| mark::deletion(entry.info));
         let known = |at: Timestamp| (at != Timestamp::default()).then_some(at.micros());
-        let created = known(described.created_at).or(ours.map(|head| head.created));
+        let created = known(described.created_at).or(ours.map(|head| head.created).filter(|at| *at > 0));
         Head {
             metadata: described.metadata.clone(),
             current: newest.map_or(self.top, |entry| entry.number),
             previous: previous.map_or(0, |entry| entry.number),
-            purge_at: described.purges_at.map(Timestamp::micros),
+            // what is still told of is not gone, whatever is said of its end
+            purge_at: described.purges_at.filter(|at| *at > now).map(Timestamp::micros),
+            deleted_at: described.purges_at.map(|_| deleted.unwrap_or(described.updated_at.micros())),
             last: if newest.is_some_and(|entry| entry.number < self.top) { self.top } else { 0 },
             created: created.unwrap_or(now.micros()),
             updated: known(described.updated_at).unwrap_or(now.micros()),
@@ -376,6 +383,27 @@ mod tests {
         let (second, _) = taken(source(&described, Some(&first.head), History::All));
         assert_eq!(numbers(&second.head), [(4, Some("1"), true)]);
         assert_eq!(second.gone, [1, 2, 3]);
+    }
+
+    #[test]
+    fn what_is_still_told_of_has_not_gone_whatever_is_said_of_its_end() {
+        for (secs, is_ahead) in [(1001, true), (999, false)] {
+            let deleted = VersionInfo { state: VersionState::Deleted(Timestamp::from_secs(300)), ..info(1) };
+            let described = Described { purges_at: Some(Timestamp::from_secs(secs)), ..remote(vec![deleted]) };
+            let (first, _) = taken(source(&described, None, History::All));
+            assert!(first.head.is_there(Timestamp::from_secs(1000)) && first.head.is_marked());
+            assert_eq!((first.head.purge_at.is_some(), first.head.deleted_at), (is_ahead, Some(300_000_000)));
+        }
+    }
+
+    #[test]
+    fn a_secret_made_anew_without_a_version_is_one_and_numbers_go_on() {
+        let described = remote((1..=3).map(info).collect());
+        let (first, _) = taken(source(&described, None, History::All));
+        let bare = remote(Vec::new());
+        let (second, _) = taken(source(&bare, Some(&first.head), History::All));
+        assert!(second.head.is_there(Timestamp::from_secs(1000)));
+        assert_eq!((second.head.current, second.head.next(), second.gone), (0, 4, vec![1, 2, 3]));
     }
 
     #[test]

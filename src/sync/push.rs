@@ -15,7 +15,7 @@ use super::write::Sight;
 use crate::audit::{Facts, Grants};
 use crate::backend::{BackendError, Change as RemoteChange};
 use crate::clock::Timestamp;
-use crate::seal::edit::is_same;
+use crate::seal::edit::{is_same, is_tombstone};
 use crate::seal::{Change, Head, SealError};
 use crate::secret::{Action, Operation, Outcome, Reply, VersionSet, VersionState};
 
@@ -116,7 +116,10 @@ async fn carry(
     let mut version = seen.map_or(0, |seen| seen.described.current_version);
     match value {
         Value::Nothing => {}
-        Value::Put => (version, native) = put(desk, candidate, head, version).await?,
+        Value::Put => {
+            let revives = seen.is_some_and(|seen| !seen.mark.readable);
+            (version, native) = put(desk, candidate, head, (version, revives)).await?;
+        }
         Value::Undelete => {
             let whole = desk.replica.client.capabilities().flat;
             let versions = if whole { VersionSet::All } else { VersionSet::Numbers(vec![version]) };
@@ -127,10 +130,13 @@ async fn carry(
             let capabilities = desk.replica.client.capabilities();
             let is_numbered = capabilities.versions && !capabilities.flat && !desk.is_blind(candidate.rule);
             let versions = if is_numbered { VersionSet::Numbers(vec![version]) } else { VersionSet::Current };
-            change(desk, candidate, RemoteChange::Delete(&versions)).await?;
+            change(desk, candidate, RemoteChange::Delete(&versions, days_left(head, now))).await?;
         }
     }
-    if metadata && !desk.is_blind(candidate.rule) {
+    let is_bare = seen.is_none() && head.current == 0 && !is_tombstone(head);
+    if is_bare && desk.replica.client.capabilities().labels {
+        change(desk, candidate, RemoteChange::Create(&head.metadata)).await?;
+    } else if (metadata || is_bare) && !desk.is_blind(candidate.rule) {
         change(desk, candidate, RemoteChange::Metadata(&head.metadata)).await?;
     }
     // where versions have identifiers, numbers are made up by whoever tells of them
@@ -139,18 +145,26 @@ async fn carry(
     Ok(Expected { version: is_numbered.then_some(version), native })
 }
 
+/// For how many days a secret that was deleted here can still be restored, if its time is known.
+fn days_left(head: &Head, now: Timestamp) -> Option<u16> {
+    let left = Timestamp::from_micros(head.purge_at?).since(now);
+    Some(u16::try_from(left.as_secs().div_ceil(86_400)).unwrap_or(u16::MAX))
+}
+
 /// Writes our newest value; yields its number and its identifier there.
 async fn put(
     desk: &Desk,
     candidate: &Candidate,
     head: &Head,
-    version: u64,
+    (version, revives): (u64, bool),
 ) -> Result<(u64, Option<Box<str>>), StepError> {
     let value = desk.replica.records.value(&candidate.path, head.current)?.ok_or(SealError::Broken)?;
     let secret_type = head.versions.get(&head.current).ok_or(SealError::Form)?.secret_type();
     let is_conditional = desk.replica.client.capabilities().conditional_writes && !desk.is_blind(candidate.rule);
     let expected = is_conditional.then_some(version);
-    match change(desk, candidate, RemoteChange::Put { value: &value, secret_type, expected, token: None }).await? {
+    let (token, stages) = (None, None);
+    let put = RemoteChange::Put { value: &value, secret_type, expected, token, stages, revives };
+    match change(desk, candidate, put).await? {
         Outcome::Written(info, _) => Ok((info.version, info.native_id)),
         _ => Ok((version + 1, None)),
     }

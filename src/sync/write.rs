@@ -4,6 +4,7 @@
 //! neither: its intent is durable before it is sent, and what became of it is known or read back, never guessed. No lock
 //! of the store is held while a backend is asked.
 
+mod by_hand;
 mod here;
 mod look;
 mod settle;

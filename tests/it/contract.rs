@@ -197,7 +197,14 @@ async fn write_suite(backend: &dyn Backend, remote: &str) {
     let question = Question::new(remote, Some(1), Dialect::Neutral);
     let put = async |text: &str, expected| {
         let value = SecretValue::copy_of(text.as_bytes());
-        let change = Change::Put { value: &value, secret_type: SecretType::Json, expected, token: None };
+        let change = Change::Put {
+            value: &value,
+            secret_type: SecretType::Json,
+            expected,
+            token: None,
+            stages: None,
+            revives: false,
+        };
         backend.write(question.ask(), change).await
     };
     let version = |outcome: Result<Outcome, BackendError>| match outcome.unwrap() {
@@ -229,10 +236,10 @@ async fn write_suite(backend: &dyn Backend, remote: &str) {
         done(backend.write(question.ask(), Change::Metadata(metadata)).await);
         assert_eq!(described(backend, &question).await.metadata, *metadata, "replaced as a whole");
     }
-    done(backend.write(question.ask(), Change::Delete(&VersionSet::Current)).await);
+    done(backend.write(question.ask(), Change::Delete(&VersionSet::Current, None)).await);
     assert!(matches!(state(3).await, VersionState::Deleted(_)));
     done(backend.write(question.ask(), Change::Undelete(&VersionSet::Numbers(vec![3]))).await);
-    done(backend.write(question.ask(), Change::Delete(&VersionSet::Numbers(vec![2]))).await);
+    done(backend.write(question.ask(), Change::Delete(&VersionSet::Numbers(vec![2]), None)).await);
     done(backend.write(question.ask(), Change::Destroy(&VersionSet::Numbers(vec![1]))).await);
     assert!(matches!(state(1).await, VersionState::Destroyed(_)));
     assert!(matches!(state(2).await, VersionState::Deleted(_)));

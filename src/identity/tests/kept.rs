@@ -41,7 +41,7 @@ impl Disk {
 
 #[async_trait]
 impl Journal for Disk {
-    fn read(&self, kind: JournalKind) -> Result<Vec<(String, Zeroizing<Vec<u8>>)>, JournalError> {
+    fn read(&self, kind: JournalKind) -> Result<JournalEntries, JournalError> {
         if self.is_broken.load(Ordering::SeqCst) {
             return Err(JournalError("broken".to_owned()));
         }
@@ -288,9 +288,10 @@ async fn what_could_not_be_written_is_told_and_written_with_the_next() {
     assert_eq!(disk.count(), 1);
     // a caller that goes away in the middle
     disk.is_stuck.store(true, Ordering::SeqCst);
+    let of = tenant("a");
     tokio::select! {
         biased;
-        _ = directory.settled(&tenant("a")) => panic!("it is stuck"),
+        _ = directory.settled(&of) => panic!("it is stuck"),
         () = std::future::ready(()) => {}
     }
     disk.is_stuck.store(false, Ordering::SeqCst);
@@ -306,7 +307,7 @@ async fn nothing_is_written_for_reads_or_for_tenants_without_a_journal() {
     let writes = disk.writes.load(Ordering::SeqCst);
     for _ in 0..10 {
         let caller = directory.by(&token.token).unwrap();
-        directory.lookup(&caller);
+        drop(directory.lookup(&caller));
         directory.settled(&tenant("a")).await.unwrap();
     }
     directory.issue(&tenant("b"), spec("ci")).unwrap();

@@ -18,7 +18,7 @@ impl Replica {
         }
         self.records.indexed()?;
         self.check_fresh(settings, self.copies.ran_at(rule), now)?;
-        let mut listing = children(&self.records, folder, |_, stored| is_copy(settings, stored));
+        let mut listing = children(&self.records, folder, |_, stored| is_copy(settings, stored, now));
         for path in self.copies.failing() {
             let is_ours = self.router.resolve(&path).and_then(|route| route.rule);
             if folder.holds(&path) && is_ours.is_some_and(|of| of.backend == self.index && of.rule == rule) {
@@ -31,12 +31,12 @@ impl Replica {
 
     /// What lies directly in a folder that was written here and that the backend may not have, of one rule's paths.
     #[must_use]
-    pub fn list_ahead(&self, rule: u32, folder: &Folder) -> Listing {
+    pub fn list_ahead(&self, rule: u32, folder: &Folder, now: Timestamp) -> Listing {
         match self.rules.get(rule as usize).filter(|settings| settings.write_mode != WriteMode::Disabled) {
             None => Listing::default(),
             Some(settings) => {
                 let is_ahead = |stored: &Stored| stored.copy.is_some_and(|copy| copy.ahead);
-                children(&self.records, folder, |_, stored| is_ahead(stored) && is_copy(settings, stored))
+                children(&self.records, folder, |_, stored| is_ahead(stored) && is_copy(settings, stored, now))
             }
         }
     }
@@ -48,7 +48,7 @@ impl Replica {
     pub fn exists(&self, rule: u32, path: &SecretPath, now: Timestamp) -> Result<Option<bool>, ServeError> {
         let Some(settings) = self.rules.get(rule as usize) else { return Ok(None) };
         let (is_there, agreed_at) = match self.kept(settings, path) {
-            Kept::Copy(stored, copy) => (!stored.is_tombstone(), copy.agreed_at),
+            Kept::Copy(stored, copy) => (stored.is_there(now), copy.agreed_at),
             Kept::Nothing if self.knows_absent(rule, settings, path) => (false, 0),
             Kept::Nothing | Kept::Other => return Ok(None),
         };
@@ -80,8 +80,8 @@ fn any_below(records: &Records, folder: Folder, is_kept: &impl Fn(&SecretPath) -
 }
 
 /// Whether a record is a copy of the rule's route that still stands for something.
-fn is_copy(settings: &RuleSettings, stored: &Stored) -> bool {
-    stored.copy.is_some_and(|copy| copy.route == settings.route) && !stored.is_tombstone()
+fn is_copy(settings: &RuleSettings, stored: &Stored, now: Timestamp) -> bool {
+    stored.copy.is_some_and(|copy| copy.route == settings.route) && stored.is_there(now)
 }
 
 /// Adds the name in `folder` that leads to `path`.

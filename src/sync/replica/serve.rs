@@ -91,6 +91,10 @@ impl Replica {
             Kept::Nothing | Kept::Other => return Ok(Served::Live),
         };
         let (age_seconds, cache) = self.freshness(rule, settings, path, copy.agreed_at, now)?;
+        if !stored.is_there(now) {
+            self.copies.saved_one();
+            return Ok(Served::Reply { outcome: Outcome::NotFound, age_seconds, cache });
+        }
         let found = match version {
             Some(version) => self.version(path, &stored, version, now)?,
             None => {
@@ -151,10 +155,9 @@ impl Replica {
         version: &VersionSelector,
         now: Timestamp,
     ) -> Result<Found, SealError> {
-        if stored.current == 0 || stored.is_tombstone() {
-            return Ok(Found::Here(Outcome::NotFound));
-        }
         let is_current = match version {
+            // a secret that was made and has no version yet
+            VersionSelector::Current if stored.current == 0 => return Ok(no_version()),
             VersionSelector::Current => true,
             VersionSelector::Number(number) => *number == stored.current,
             VersionSelector::Native(_) | VersionSelector::Stage(_) | VersionSelector::Labelled { .. } => false,
@@ -186,7 +189,7 @@ impl Replica {
         version: &VersionSelector,
         now: Timestamp,
     ) -> Result<Found, SealError> {
-        let Some(head) = self.records.head(path)?.filter(|head| head.current > 0 && !edit::is_tombstone(head)) else {
+        let Some(head) = self.records.head(path)?.filter(|head| head.current > 0 && head.is_there(now)) else {
             return Ok(Found::Here(Outcome::NotFound));
         };
         let is_named = |known: &HeadVersion| known.held && known.is_readable(now);
@@ -240,6 +243,10 @@ enum Found {
     Mislabelled,
     /// On the other side; under its own name if that is another one, with our number.
     There(Option<(VersionSelector, u64)>),
+}
+
+fn no_version() -> Found {
+    Found::Here(Outcome::Record(Box::new(SecretRecord::without_version())))
 }
 
 /// A version the copy has no value of: what its number means on the other side.

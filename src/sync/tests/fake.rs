@@ -201,9 +201,10 @@ impl Fake {
                 self.secrets().entry(name.to_owned()).or_default().metadata = metadata.clone();
                 Ok(Outcome::Done)
             }
-            Change::Delete(set) => Ok(self.marked(name, set, |_| VersionState::Deleted(now))),
+            Change::Delete(set, _) => Ok(self.marked(name, set, |_| VersionState::Deleted(now))),
             Change::Undelete(set) => Ok(self.marked(name, set, |_| VersionState::Current)),
             Change::Destroy(set) => Ok(self.marked(name, set, |_| VersionState::Destroyed(None))),
+            Change::Create(_) | Change::Label { .. } => Err(BackendError::Unsupported),
             Change::Purge => Ok(self.secrets().remove(name).map_or(Outcome::NotFound, |_| Outcome::Done)),
         }
     }

@@ -1,15 +1,13 @@
 //! Writes that stay here: the copy runs ahead of its backend. Where there is no copy yet the backend is asked once what it
 //! has, so that the next comparison knows what the write was based on.
 
-use std::time::Duration;
-
 use super::{Errand, WriteError};
 use crate::clock::Timestamp;
 use crate::seal::edit::{self, Mark, ONLY_HERE};
 use crate::seal::{Change, Head, RemoteMark, SealError};
 use crate::secret::{
     Outcome, Precondition, RuleSettings, SecretAction, SecretRecord, SecretType, SecretValue, VersionInfo, VersionSet,
-    WriteOptions,
+    WriteMode, WriteOptions,
 };
 use crate::sync::Replica;
 use crate::sync::replica::{Standing, remote_selector};
@@ -50,10 +48,12 @@ pub(super) enum Patched {
 }
 
 impl Base {
-    pub(super) fn of(head: Head) -> Self {
+    /// A copy. One that was deleted and whose time is over is gone, and its numbers go on.
+    pub(super) fn of(mut head: Head, now: Timestamp) -> Self {
         let agreed = head.origin.as_ref().and_then(|origin| origin.agreed.as_ref());
         let remote = agreed.map(|agreed| agreed.remote.clone());
-        let (values, gone, stood) = (Vec::new(), Vec::new(), Stood::Copy);
+        let gone = if head.is_expired(now) { edit::bury(&mut head, now) } else { Vec::new() };
+        let (values, stood) = (Vec::new(), Stood::Copy);
         Self { head, values, gone, remote, is_seen: false, is_copied: true, stood }
     }
 }
@@ -62,8 +62,12 @@ impl Replica {
     /// What a write starts from: the copy, or what the backend says it has.
     pub(super) async fn base(&self, errand: &Errand<'_>, with_value: bool) -> Result<Base, WriteError> {
         let Errand { rule, settings, path, remote, .. } = *errand;
+        let now = errand.clock.now();
+        let is_through = self.write_mode(rule) == WriteMode::WriteThrough;
         let before = match self.standing(settings, path)? {
-            Standing::Copy(head) => return Ok(Base::of(head)),
+            // the other side's time should be over, too: whether it is has to be seen
+            Standing::Copy(head) if is_through && head.is_expired(now) => Some(head),
+            Standing::Copy(head) => return Ok(Base::of(head, now)),
             Standing::Foreign => return Err(WriteError::InTheWay),
             Standing::Empty => None,
             Standing::Spent(head) => Some(head),
@@ -72,12 +76,11 @@ impl Replica {
         let stood = before.as_ref().map_or(Stood::Nothing, |head| Stood::Spent(Box::new(head.clone())));
         let ask = self.ask(settings, remote, errand.request_id);
         let sight = if is_known_absent { None } else { self.look(ask, with_value).await? };
-        let now = errand.clock.now();
         let Some(sight) = sight else {
-            // numbers go on where the copy of another route left off
+            // numbers go on where an earlier copy left off
             let current = before.as_ref().map_or(0, |head| head.next() - 1);
             let gone = before.map(|head| head.versions.into_keys().collect()).unwrap_or_default();
-            let head = Head { current, origin: Some(self.origin(settings, remote)), ..edit::fresh(now) };
+            let head = Head { current, origin: Some(self.origin(settings, remote)), ..Head::default() };
             let is_seen = !is_known_absent;
             return Ok(Base { head, values: Vec::new(), gone, remote: None, is_seen, is_copied: true, stood });
         };
@@ -126,7 +129,7 @@ impl Replica {
             };
             match standing {
                 // the engine may have made a copy meanwhile, or changed it
-                Standing::Copy(head) => break (Base::of(head), now, writer),
+                Standing::Copy(head) => break (Base::of(head, now), now, writer),
                 Standing::Foreign => return Err(WriteError::InTheWay),
                 Standing::Empty | Standing::Spent(_) if is_as_seen => break (base, now, writer),
                 // what this is based on is gone, and the values its head names went with it
@@ -200,7 +203,7 @@ fn edited(mut head: Head, action: SecretAction, settings: &RuleSettings, now: Ti
             (Some((info.version, value)), gone, Outcome::Written(info, head.metadata.clone()))
         }
         SecretAction::WriteMetadata(change) => {
-            edit::check_change((head.current > 0 || head.created > 0).then_some(&head), &change)?;
+            edit::check_change(Some(&head), &change)?;
             edit::change(&mut head, change, now);
             (None, Vec::new(), Outcome::Done)
         }
@@ -213,17 +216,16 @@ fn edited(mut head: Head, action: SecretAction, settings: &RuleSettings, now: Ti
         }
         // the other side never had it: there is nothing to remember
         SecretAction::Purge => return Ok((None, None, head.versions.into_keys().collect(), Outcome::Done)),
-        SecretAction::Delete(set, days) => {
-            if set == VersionSet::All {
-                head.purge_at = days.map(|days| now.after(Duration::from_secs(u64::from(days) * 86_400)).micros());
-            }
+        SecretAction::Delete(VersionSet::All, _) | SecretAction::Undelete(VersionSet::All) if !head.is_there(now) => {
+            (None, Vec::new(), Outcome::NotFound)
+        }
+        SecretAction::Delete(VersionSet::All, days) => (None, edit::delete(&mut head, days, now), Outcome::Done),
+        SecretAction::Delete(set, _) => {
             let numbers = edit::named(&head, &set);
             (None, edit::mark(&mut head, &numbers, Mark::Deleted(now), now), Outcome::Done)
         }
+        SecretAction::Undelete(VersionSet::All) => (None, edit::restore(&mut head, now), Outcome::Done),
         SecretAction::Undelete(set) => {
-            if set == VersionSet::All {
-                head.purge_at = None;
-            }
             let numbers = edit::named(&head, &set);
             (None, edit::mark(&mut head, &numbers, Mark::Undeleted, now), Outcome::Done)
         }
@@ -233,10 +235,10 @@ fn edited(mut head: Head, action: SecretAction, settings: &RuleSettings, now: Ti
         }
         _ => return Err(WriteError::Unsupported),
     };
-    // marking versions of a secret that is not there leaves it so
-    let is_nothing = head.current == 0 && head.versions.is_empty() && head.metadata.is_empty();
-    let is_settled = !head.cas_required && head.max_versions == 0 && head.delete_after_secs == 0;
-    Ok((if is_nothing && is_settled { None } else { Some(head) }, value, gone, outcome))
+    // marking versions of a secret that never was leaves it so
+    let is_agreed = head.origin.as_ref().is_some_and(|origin| origin.agreed.is_some());
+    let is_nothing = head.current == 0 && edit::is_tombstone(&head) && !is_agreed;
+    Ok((if is_nothing { None } else { Some(head) }, value, gone, outcome))
 }
 
 /// Adds a version that no backend has.

@@ -4,16 +4,16 @@
 //! INVARIANT: head, value, the agreed mark and the removal of the intent are one commit. Both sides count as agreed only
 //! if what is found is what was written and nothing after it.
 
+use super::by_hand::{by_hand, told};
 use super::through::unnumbered;
 use super::{Errand, Sight, WriteError, selector_of};
 use crate::backend::{BackendError, Change as RemoteChange};
 use crate::clock::{Clock, Timestamp};
-use crate::seal::edit::{self, Mark};
-use crate::seal::{Agreed, Change, Conflict, DocumentKind, Head, HeadVersion, RemoteMark, SealError};
-use crate::secret::{ConflictPolicy, Outcome, RemoteName, SecretPath, SecretValue, VersionInfo, WriteOptions};
-use crate::sync::intent::{Intent, Step, Verdict, local_number, numbering};
+use crate::seal::{Change, Conflict, DocumentKind, Head, RemoteMark, SealError, edit};
+use crate::secret::{ConflictPolicy, Outcome, RemoteName, SecretPath, VersionInfo, WriteOptions};
+use crate::sync::Replica;
+use crate::sync::intent::{Intent, Step, Verdict};
 use crate::sync::replica::Standing;
-use crate::sync::{Replica, mark};
 
 /// How many newer versions are read to find ours.
 const MAX_CANDIDATES: usize = 16;
@@ -195,14 +195,14 @@ impl Replica {
         let (head, spent) = match self.standing(errand.settings, errand.path)? {
             // done over there; the copy is given up
             _ if !self.is_live(errand.settings.route) => (None, Vec::new()),
-            Standing::Copy(head) => (Some(head), Vec::new()),
+            Standing::Copy(head) if !head.is_expired(now) => (Some(head), Vec::new()),
             Standing::Empty if intent.copied => (Some(Head { origin, ..Head::default() }), Vec::new()),
-            // numbers go on where the copy of another route left off
-            Standing::Spent(before) if intent.copied => (
+            // numbers go on where the copy of another route, or of a secret that is gone, left off
+            Standing::Spent(before) | Standing::Copy(before) if intent.copied => (
                 Some(Head { current: before.next() - 1, origin, ..Head::default() }),
                 before.versions.into_keys().collect(),
             ),
-            Standing::Empty | Standing::Spent(_) | Standing::Foreign => (None, Vec::new()),
+            Standing::Empty | Standing::Spent(_) | Standing::Copy(_) | Standing::Foreign => (None, Vec::new()),
         };
         let (changes, outcome): (Vec<Change>, Outcome) = match head {
             Some(head) => {
@@ -247,43 +247,47 @@ impl Replica {
             return (Some(Change { path, head: None, values: Vec::new(), gone }), Outcome::Done);
         }
         let written = intent.value.take();
-        let wanted = info.map_or_else(|| intent.base.as_ref().map_or(0, |base| base.version), |info| info.version);
-        let base = intent.base.as_ref();
-        // where versions have identifiers, numbers are made up by whoever tells of them
-        let native = match info {
-            Some(info) => info.native_id.as_deref(),
-            None => base.and_then(|base| base.native.as_deref()),
-        };
-        let is_wanted = |sight: &Sight| match native {
-            Some(native) => sight.newest().is_some_and(|newest| newest.native_id.as_deref() == Some(native)),
-            None => sight.described.current_version == wanted,
-        };
-        let sight = sight.flatten().filter(|sight| sight.is_bare || is_wanted(sight));
+        let intent: &Intent = intent;
+        let made = info.and_then(|info| info.native_id.as_deref());
+        let sight = sight.flatten().filter(|sight| sight.is_bare || is_wanted(sight, intent, info));
         let (mut head, values, gone) = match sight {
             Some(mut sight) => {
                 if let Some(value) = written {
                     let current = sight.described.current_version;
-                    let newest = sight.described.versions.iter_mut().find(|known| known.version == current);
-                    if let (Some(newest), Some(info)) = (newest, info.filter(|info| info.native_id.is_some())) {
-                        newest.created_at = info.created_at;
+                    let is_it = |known: &VersionInfo| match made {
+                        Some(made) => known.native_id.as_deref() == Some(made),
+                        None => known.version == current,
+                    };
+                    let at = sight.described.versions.iter().position(is_it);
+                    let known = at.and_then(|at| sight.described.versions.get_mut(at));
+                    let number = known.as_ref().map_or(current, |known| known.version);
+                    if let (Some(known), Some(info)) = (known, info.filter(|_| made.is_some())) {
+                        known.created_at = info.created_at;
                     }
-                    sight.fetched.insert(current, (value, intent.secret_type()));
+                    sight.fetched.insert(number, (value, intent.secret_type()));
                 }
                 let taken = self.taken(errand.settings, errand.remote, sight, (Some(&head), true), now);
                 (taken.head, taken.values, taken.gone)
             }
             None => {
                 self.copies.refresh(errand.rule, errand.path);
-                match by_hand(errand, head, written, (&*intent, info), is_metadata_lost, now) {
+                match by_hand(errand, head, written, (intent, info), is_metadata_lost, now) {
                     Some(by_hand) => by_hand,
                     None => return (None, told(info.cloned(), intent)),
                 }
             }
         };
+        let is_label = matches!(intent.step, Step::Label { .. });
+        if is_label && head.versions.get(&head.current).is_some_and(|known| !known.held) {
+            // a version that was not copied is the current one now
+            self.copies.refresh(errand.rule, errand.path);
+        }
         let outcome = match info {
+            None if is_label => Outcome::Described(Box::new(edit::summary(&head, now))),
             None => Outcome::Done,
             Some(_) => {
-                let number = values.last().map_or(head.current, |(number, _)| *number);
+                let named = made.and_then(|made| edit::repeated(&head, Some(made)));
+                let number = named.or(values.last().map(|(number, _)| *number)).unwrap_or(head.current);
                 let known = head.versions.get(&number).cloned().unwrap_or_default();
                 Outcome::Written(edit::info(number, &known, now).ranked(head.rank(number)), head.metadata.clone())
             }
@@ -315,7 +319,8 @@ impl Replica {
                 Step::Put { metadata, .. } => metadata.clone(),
                 _ => None,
             };
-            let options = WriteOptions { metadata, ..WriteOptions::default() };
+            let stages = intent.stages().map(|stages| stages.iter().map(|stage| Box::from(stage.as_str())).collect());
+            let options = WriteOptions { metadata, stages, ..WriteOptions::default() };
             let (info, gone) = super::here::put_here(&mut head, intent.secret_type(), options, errand.settings, now);
             if let Some(origin) = head.origin.as_mut().filter(|_| self.conflict_policy == ConflictPolicy::Manual) {
                 origin.conflict = Some(Conflict { since: now.micros(), remote });
@@ -337,81 +342,17 @@ struct Done<'a> {
     sight: Option<Option<Sight>>,
 }
 
-/// What the client is told of a write that left no copy.
-fn told(info: Option<VersionInfo>, intent: &Intent) -> Outcome {
-    let metadata = match &intent.step {
-        Step::Put { metadata, .. } => metadata.clone().unwrap_or_default(),
-        _ => crate::secret::Metadata::new(),
-    };
-    info.map_or(Outcome::Done, |info| Outcome::Written(info, metadata))
-}
-
-type ByHand = (Head, Vec<(u64, SecretValue)>, Vec<u64>);
-
-/// The copy with the write in it, where the other side could not be looked at or has gone on since: the next comparison
-/// finds it changed. `None` if the copy has the version already.
-fn by_hand(
-    errand: &Errand<'_>,
-    mut head: Head,
-    written: Option<SecretValue>,
-    (intent, info): (&Intent, Option<&VersionInfo>),
-    is_metadata_lost: bool,
-    now: Timestamp,
-) -> Option<ByHand> {
-    let local = |head: &Head, versions: &[u64]| -> Vec<u64> {
-        match versions.is_empty() {
-            true => head.versions.keys().copied().collect(),
-            false => versions.iter().filter_map(|version| local_number(head, *version)).collect(),
+/// Whether what is found after a write is what it made, and nothing after it.
+fn is_wanted(sight: &Sight, intent: &Intent, info: Option<&VersionInfo>) -> bool {
+    let described = &sight.described;
+    let made = info.and_then(|info| info.native_id.as_deref());
+    let has_made = made.is_none_or(|made| described.versions.iter().any(|it| it.native_id.as_deref() == Some(made)));
+    // where versions have identifiers, numbers are made up by whoever tells of them
+    match intent.leads_to(made) {
+        Some(native) => has_made && sight.newest().is_some_and(|newest| newest.native_id.as_deref() == Some(native)),
+        None => {
+            let before = intent.base.as_ref().map_or(0, |base| base.version);
+            described.current_version == info.map_or(before, |info| info.version)
         }
-    };
-    let (mut values, mut gone) = (Vec::new(), Vec::new());
-    match &intent.step {
-        Step::Put { metadata, .. } => {
-            let info = info?;
-            if head.versions.iter().any(|(number, known)| mark::is_link(*number, known, info)) {
-                return None;
-            }
-            let number = numbering(&head, info);
-            let created = if mark::is_timeless(info) { now } else { info.created_at };
-            let version = HeadVersion {
-                created: created.micros(),
-                deleted: mark::deletion(info),
-                destroyed: false,
-                secret_type: intent.secret_type().as_str().to_owned(),
-                native: mark::native_of(number, info),
-                stages: info.stages.iter().map(|stage| stage.to_string()).collect(),
-                held: written.is_some(),
-            };
-            gone = edit::add(&mut head, number, version, errand.settings.max_versions, now);
-            values.extend(written.map(|value| (number, value)));
-            if let Some(metadata) = metadata.as_ref().filter(|_| !is_metadata_lost) {
-                head.metadata.clone_from(metadata);
-            }
-        }
-        Step::Metadata(metadata) => head.metadata.clone_from(metadata),
-        Step::Delete(versions) => {
-            let numbers = local(&head, versions);
-            gone = edit::mark(&mut head, &numbers, Mark::Deleted(now), now);
-        }
-        Step::Undelete(versions) => {
-            let numbers = local(&head, versions);
-            gone = edit::mark(&mut head, &numbers, Mark::Undeleted, now);
-        }
-        Step::Destroy(versions) => {
-            let numbers = local(&head, versions);
-            gone = edit::mark(&mut head, &numbers, Mark::Destroyed, now);
-        }
-        // dealt with before
-        Step::Purge => return None,
     }
-    head.updated = now.micros();
-    let version = info.map_or_else(|| intent.base.as_ref().map_or(0, |base| base.version), |info| info.version);
-    let native = info.and_then(|info| info.native_id.as_deref()).map(str::to_owned);
-    // a mark that nothing looks like
-    let remote = RemoteMark { version, native, readable: true, digest: String::new() };
-    let agreed = Agreed { local: head.fingerprint(), local_version: head.current, remote, at: now.micros() };
-    if let Some(origin) = &mut head.origin {
-        origin.agreed = Some(agreed);
-    }
-    Some((head, values, gone))
 }

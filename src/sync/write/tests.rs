@@ -1,5 +1,7 @@
 //! Every way a write can go, by write mode.
 
+mod labels;
+
 use super::*;
 use crate::seal::edit;
 use crate::secret::{
@@ -245,7 +247,7 @@ async fn a_write_that_another_one_overtook_is_settled_by_the_policy() {
 async fn w15_a_crash_around_the_backends_call_loses_and_repeats_nothing() {
     for is_sent in [false, true] {
         let rig = through().await;
-        let step = Step::Put { secret_type: "json".to_owned(), metadata: None, token: None };
+        let step = Step::Put { secret_type: "json".to_owned(), metadata: None, token: None, stages: None };
         let intent = Intent {
             path: rig.path.as_str().to_owned(),
             remote: NAME.to_owned(),
@@ -256,6 +258,7 @@ async fn w15_a_crash_around_the_backends_call_loses_and_repeats_nothing() {
             base: rig.head().unwrap().origin.unwrap().agreed.map(|agreed| agreed.remote),
             copied: true,
             step,
+            days: None,
             value: Some(SecretValue::copy_of(TWO.as_bytes())),
         };
         let id = Intent::id(&rig.replica.id, &rig.path);

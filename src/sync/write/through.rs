@@ -9,7 +9,8 @@ use crate::backend::{BackendError, Change as RemoteChange};
 use crate::seal::edit;
 use crate::seal::{DocumentChange, DocumentKind, Head, SealError};
 use crate::secret::{
-    Outcome, SecretAction, SecretPath, SecretType, SecretValue, VersionInfo, VersionSet, WriteOptions,
+    LabelMove, Outcome, SecretAction, SecretPath, SecretType, SecretValue, VersionInfo, VersionSelector, VersionSet,
+    WriteOptions,
 };
 use crate::sync::Replica;
 use crate::sync::intent::{Intent, Step, remote_number};
@@ -27,7 +28,11 @@ impl Replica {
         let Errand { rule, settings, path, remote, request_id, .. } = *errand;
         let _claim = self.copies.claim(path).await;
         self.settle_before(errand).await?;
-        let is_put = matches!(action, SecretAction::Write { .. } | SecretAction::Patch { .. });
+        let is_put = puts_current(&action);
+        let days = match &action {
+            SecretAction::Delete(VersionSet::All, days) => *days,
+            _ => None,
+        };
         let base = self.base(errand, matches!(action, SecretAction::Patch { .. })).await?;
         let origin = base.head.origin.as_ref();
         if origin.is_some_and(|origin| origin.conflict.is_some()) {
@@ -54,6 +59,7 @@ impl Replica {
             base: base.remote,
             copied: base.is_copied,
             step,
+            days,
             value,
         };
         self.send(errand, intent, base.is_seen).await
@@ -63,7 +69,7 @@ impl Replica {
         let head = &base.head;
         let put = |value, secret_type: SecretType, metadata| {
             let secret_type = secret_type.as_str().to_owned();
-            Planned::Step(Step::Put { secret_type, metadata, token: None }, Some(value))
+            Planned::Step(Step::Put { secret_type, metadata, token: None, stages: None }, Some(value))
         };
         let numbers = |set: &VersionSet| -> Vec<u64> {
             let named = edit::named(head, set).into_iter().filter(|number| *number > 0 && base.remote.is_some());
@@ -76,21 +82,7 @@ impl Replica {
         let is_whole = self.client.capabilities().flat;
         Ok(match action {
             SecretAction::Write { value, secret_type, options } => {
-                if let Some(number) = edit::repeated(head, options.token.as_deref()) {
-                    return self.repeated(errand, head, number, &value);
-                }
-                edit::check(head, &options)?;
-                if options.stages.is_some() {
-                    return Err(WriteError::Unsupported);
-                }
-                let WriteOptions { metadata, merge, token, .. } = options;
-                let mut changed =
-                    Head { metadata: metadata.clone().unwrap_or(head.metadata.clone()), ..Head::default() };
-                edit::merge_metadata(&mut changed, merge);
-                let is_changed = metadata.is_some() || changed.metadata != head.metadata;
-                let secret_type = secret_type.as_str().to_owned();
-                let metadata = is_changed.then_some(changed.metadata);
-                Planned::Step(Step::Put { secret_type, metadata, token: token.map(String::from) }, Some(value))
+                self.planned_put(errand, head, (value, secret_type), options)?
             }
             SecretAction::Patch { patch, options } => match self.patched(errand, base, &patch, options).await? {
                 Patched::Nothing(outcome) => Planned::Nothing(outcome),
@@ -103,10 +95,15 @@ impl Replica {
                 if is_more {
                     return Err(WriteError::Unsupported);
                 }
-                edit::check_change((base.remote.is_some() || head.current > 0).then_some(head), &change)?;
+                edit::check_change(Some(head), &change)?;
                 if change.absent {
-                    // a backend makes a secret with its first value
-                    return Err(WriteError::Unsupported);
+                    // elsewhere a secret is made with its first value
+                    if !self.client.capabilities().labels {
+                        return Err(WriteError::Unsupported);
+                    }
+                    let mut made = Head::default();
+                    edit::change(&mut made, change, errand.clock.now());
+                    return Ok(Planned::Step(Step::Create(made.metadata), None));
                 }
                 let mut changed = head.clone();
                 edit::change(&mut changed, change, errand.clock.now());
@@ -115,6 +112,7 @@ impl Replica {
                     false => Planned::Step(Step::Metadata(changed.metadata), None),
                 }
             }
+            SecretAction::Label(change) => self.planned_label(errand, base, change)?,
             // a store that knows no deleted versions has deleted secrets
             SecretAction::Delete(set, _) if is_whole => self.whole(base, &set, Step::Delete)?,
             SecretAction::Undelete(set) if is_whole => self.whole(base, &set, Step::Undelete)?,
@@ -126,6 +124,69 @@ impl Replica {
             SecretAction::Purge => Planned::Step(Step::Purge, None),
             _ => return Err(WriteError::Unsupported),
         })
+    }
+
+    fn planned_put(
+        &self,
+        errand: &Errand<'_>,
+        head: &Head,
+        (value, secret_type): (SecretValue, SecretType),
+        options: WriteOptions,
+    ) -> Result<Planned, WriteError> {
+        if let Some(number) = edit::repeated(head, options.token.as_deref()) {
+            return self.repeated(errand, head, number, &value);
+        }
+        edit::check(head, &options)?;
+        let WriteOptions { metadata, merge, token, stages, .. } = options;
+        // what says no more than that the version is the current one is no choice
+        let stages = stages.filter(|stages| stages.iter().any(|stage| **stage != *edit::CURRENT));
+        // a version that is not the current one is found again by nothing but its identifier
+        if stages.is_some() && (token.is_none() || !self.client.capabilities().labels) {
+            return Err(WriteError::Unsupported);
+        }
+        let mut changed = Head { metadata: metadata.clone().unwrap_or(head.metadata.clone()), ..Head::default() };
+        edit::merge_metadata(&mut changed, merge);
+        let is_changed = metadata.is_some() || changed.metadata != head.metadata;
+        let step = Step::Put {
+            secret_type: secret_type.as_str().to_owned(),
+            metadata: is_changed.then_some(changed.metadata),
+            token: token.map(String::from),
+            stages: stages.map(|stages| stages.into_iter().map(String::from).collect()),
+        };
+        Ok(Planned::Step(step, Some(value)))
+    }
+
+    /// A move of a label, in the other side's identifiers.
+    fn planned_label(&self, errand: &Errand<'_>, base: &Base, change: LabelMove) -> Result<Planned, WriteError> {
+        if !self.client.capabilities().labels {
+            return Err(WriteError::Unsupported);
+        }
+        let head = &base.head;
+        let foreign = |selector: Option<&VersionSelector>| -> Result<Option<String>, WriteError> {
+            let Some(selector) = selector else { return Ok(None) };
+            match (edit::select(head, selector)?, selector) {
+                (Some(number), _) => {
+                    let native = head.versions.get(&number).and_then(|known| known.native.as_deref());
+                    // the other side does not have what was written here alone
+                    let native = native.filter(|native| *native != edit::ONLY_HERE).ok_or(WriteError::Unsupported)?;
+                    Ok(Some(native.to_owned()))
+                }
+                // one without labels need not be copied: the other side knows it or not
+                (None, VersionSelector::Native(id)) if base.remote.is_some() => Ok(Some(id.to_string())),
+                (None, _) => Err(edit::EditError::Missing.into()),
+            }
+        };
+        let (from, to) = (foreign(change.from.as_ref())?, foreign(change.to.as_ref())?);
+        let is_known = match &change.to {
+            None => true,
+            Some(to) => edit::select(head, to)?.is_some(),
+        };
+        if is_known {
+            edit::relabel(&mut head.clone(), &change, errand.clock.now())?;
+        } else {
+            edit::check_move(head, &change, None)?;
+        }
+        Ok(Planned::Step(Step::Label { stage: change.stage.into(), from, to }, None))
     }
 
     /// A delete or its undoing, of a secret as a whole: of one version alone it cannot be had.
@@ -181,7 +242,10 @@ impl Replica {
             Ok(Outcome::Written(info, _)) => self.conclude(errand, intent, Some(info)).await,
             Ok(Outcome::NotFound) if !is_put => {
                 self.forget(errand, &intent).await?;
-                Err(self.outdated(errand))
+                let outdated = self.outdated(errand);
+                // the version named may be one that was never copied
+                let is_label = matches!(intent.step, Step::Label { .. });
+                Err(if is_label { edit::EditError::Missing.into() } else { outdated })
             }
             Ok(_) => {
                 let info = is_put.then(|| unnumbered(&intent));
@@ -226,11 +290,19 @@ impl Replica {
             Step::Put { .. } => {
                 let Some(value) = &intent.value else { return Err(BackendError::Unsupported) };
                 let secret_type = intent.secret_type();
-                let token = intent.token();
-                self.client.write(ask, RemoteChange::Put { value, secret_type, expected, token }).await
+                let (token, stages) = (intent.token(), intent.stages());
+                // a deletion that was known when the write was decided on
+                let revives = intent.base.as_ref().is_some_and(|base| !base.readable);
+                let put = RemoteChange::Put { value, secret_type, expected, token, stages, revives };
+                self.client.write(ask, put).await
+            }
+            Step::Create(metadata) => self.client.write(ask, RemoteChange::Create(metadata)).await,
+            Step::Label { stage, from, to } => {
+                let label = RemoteChange::Label { stage, from: from.as_deref(), to: to.as_deref() };
+                self.client.write(ask, label).await
             }
             Step::Metadata(metadata) => self.client.write(ask, RemoteChange::Metadata(metadata)).await,
-            Step::Delete(versions) => self.client.write(ask, RemoteChange::Delete(&set(versions))).await,
+            Step::Delete(versions) => self.client.write(ask, RemoteChange::Delete(&set(versions), intent.days)).await,
             Step::Undelete(versions) => self.client.write(ask, RemoteChange::Undelete(&set(versions))).await,
             Step::Destroy(versions) => self.client.write(ask, RemoteChange::Destroy(&set(versions))).await,
             Step::Purge => self.client.write(ask, RemoteChange::Purge).await,
@@ -268,6 +340,17 @@ impl Replica {
         let is_ours = kept.is_some_and(|content| intent.is_kept_as(&content));
         let removal = is_ours.then_some(DocumentChange { kind: DocumentKind::Intent, id, content: None });
         Ok(removal.into_iter().collect())
+    }
+}
+
+/// Whether an action makes a version that takes the place of the current one.
+fn puts_current(action: &SecretAction) -> bool {
+    match action {
+        SecretAction::Write { options, .. } => {
+            options.stages.as_ref().is_none_or(|stages| stages.iter().any(|stage| **stage == *edit::CURRENT))
+        }
+        SecretAction::Patch { .. } => true,
+        _ => false,
     }
 }
 

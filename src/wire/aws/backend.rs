@@ -94,6 +94,7 @@ impl Backend for AwsBackend {
             soft_delete: true,
             flat: true,
             wraps: false,
+            labels: true,
             batch: BATCH,
         }
     }

@@ -193,6 +193,9 @@ fn known(text: &'static str) -> Option<Trouble> {
         detail::LABEL_NOT_THERE => {
             (REQUEST, "You provided a VersionStage that is not associated to the provided VersionId.")
         }
+        detail::TOO_MANY_LABELS => {
+            ("LimitExceededException", "The secret has as many staging labels as its versions can have: 20.")
+        }
         detail::TOKEN_REUSED => (
             EXISTS,
             "You can't use this ClientRequestToken because that value is already in use for a version of the secret.",

@@ -63,7 +63,7 @@ pub(super) fn create(input: &Input<'_>) -> Routed {
     };
     let metadata = entries.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
     let options = WriteOptions {
-        precondition: Precondition::Absent,
+        precondition: Precondition::New,
         conditional: true,
         metadata: Some(metadata),
         token: Some(token.ok_or(Fault::malformed(fault::TOKEN_MISSING))?),

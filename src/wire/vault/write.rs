@@ -49,12 +49,13 @@ impl VaultBackend {
             Change::Metadata(custom_metadata) => {
                 self.post(ask, "metadata", &Custom { custom_metadata }).await.map(|answer| done(&answer))
             }
-            Change::Delete(VersionSet::Current) => self.delete(ask, "data").await,
-            Change::Delete(VersionSet::Numbers(versions)) => self.mark(ask, "delete", versions).await,
-            Change::Delete(VersionSet::All) => self.mark_all(ask, "delete", &VersionSet::All).await,
+            Change::Delete(VersionSet::Current, _) => self.delete(ask, "data").await,
+            Change::Delete(VersionSet::Numbers(versions), _) => self.mark(ask, "delete", versions).await,
+            Change::Delete(VersionSet::All, _) => self.mark_all(ask, "delete", &VersionSet::All).await,
             Change::Undelete(versions) => self.mark_all(ask, "undelete", versions).await,
             Change::Destroy(versions) => self.mark_all(ask, "destroy", versions).await,
             Change::Purge => self.delete(ask, "metadata").await,
+            Change::Create(_) | Change::Label { .. } => Err(BackendError::Unsupported),
         }
     }
 
@@ -66,10 +67,12 @@ impl VaultBackend {
                 self.post(ask, "", &data).await?;
                 Ok(Outcome::Written(neutral::only_version(), Metadata::new()))
             }
-            Change::Delete(VersionSet::Current | VersionSet::All) | Change::Purge => self.delete(ask, "").await,
+            Change::Delete(VersionSet::Current | VersionSet::All, _) | Change::Purge => self.delete(ask, "").await,
             Change::Put { expected: Some(_), .. }
             | Change::Metadata(_)
-            | Change::Delete(VersionSet::Numbers(_))
+            | Change::Create(_)
+            | Change::Label { .. }
+            | Change::Delete(VersionSet::Numbers(_), _)
             | Change::Undelete(_)
             | Change::Destroy(_) => Err(BackendError::Unsupported),
         }

@@ -143,7 +143,7 @@ impl Fake {
         }
         let Some(secret) = server.secrets.get_mut(name) else { return Ok(Outcome::NotFound) };
         let (set, state): (&VersionSet, fn(Timestamp) -> VersionState) = match change {
-            Change::Delete(set) => (set, VersionState::Deleted),
+            Change::Delete(set, _) => (set, VersionState::Deleted),
             Change::Undelete(set) => (set, |_| VersionState::Current),
             Change::Destroy(set) => (set, |_| VersionState::Destroyed(None)),
             _ => return Err(BackendError::Unsupported),

@@ -9,7 +9,7 @@ use super::*;
 use crate::clock::Clock as _;
 use crate::error::ErrorKind;
 use crate::seal::Listing;
-use crate::secret::{Folder, History, Outcome, SecretAction, VersionSelector};
+use crate::secret::{Folder, History, Outcome, Precondition, SecretAction, VersionSelector, VersionSet};
 
 fn current(rig: &Rig) -> String {
     rig.read(VersionSelector::Current)
@@ -146,4 +146,25 @@ async fn lists_hold_copies_and_what_could_not_be_copied_and_nothing_that_was_rem
     assert_eq!(list("app"), ("large".to_owned(), "deep".to_owned()));
     assert_eq!(rig.replica.exists(0, &rig.path, rig.clock.now()).unwrap(), Some(false));
     assert_eq!(current(&rig), "hit NotFound");
+}
+
+#[tokio::test]
+async fn a_deleted_secret_whose_time_is_over_is_gone_from_copies_too() {
+    let rig = Rig::synced(RuleSettings { write_mode: WriteMode::Local, ..settings() }).await;
+    rig.act(SecretAction::Delete(VersionSet::All, Some(7))).await.unwrap();
+    let (app, second) = (Folder::parse("app").unwrap(), Duration::from_secs(1));
+    for (wait, is_there) in [(Duration::from_secs(7 * 86_400) - second, true), (second, false)] {
+        rig.clock.advance(wait);
+        let now = rig.clock.now();
+        assert_eq!(rig.replica.exists(0, &rig.path, now).unwrap(), Some(is_there));
+        let listed = rig.replica.list(0, &app, now).unwrap().unwrap();
+        let ahead = rig.replica.list_ahead(0, &app, now);
+        let expected = if is_there { vec!["db".to_owned()] } else { Vec::new() };
+        assert_eq!((listed.leaves, ahead.leaves), (expected.clone(), expected));
+        let told = rig.replica.serve(0, &rig.path, &SecretAction::Describe, now).unwrap();
+        assert_eq!(matches!(told, Served::Reply { outcome: Outcome::Described(_), .. }), is_there);
+        assert_eq!(current(&rig).ends_with("NotFound"), !is_there, "{}", current(&rig));
+    }
+    assert_eq!(rig.put_if("{}", Precondition::New).await.unwrap(), 2, "numbers go on");
+    assert!(current(&rig).ends_with(" 2 {}") && rig.value(1).is_none());
 }

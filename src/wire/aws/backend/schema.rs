@@ -196,6 +196,8 @@ pub(super) struct Put<'a> {
     pub(super) secret_string: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) secret_binary: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) version_stages: Option<&'a [String]>,
 }
 
 /// `CreateSecret`.
@@ -203,7 +205,10 @@ pub(super) struct Put<'a> {
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Create<'a> {
     pub(super) name: &'a str,
-    pub(super) client_request_token: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) client_request_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) description: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) secret_string: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -212,6 +217,18 @@ pub(super) struct Create<'a> {
     pub(super) kms_key_id: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub(super) tags: &'a [Tag],
+}
+
+/// `UpdateSecretVersionStage`.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct MoveLabel<'a> {
+    pub(super) secret_id: &'a str,
+    pub(super) version_stage: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) remove_from_version_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) move_to_version_id: Option<&'a str>,
 }
 
 /// `TagResource`.
@@ -285,7 +302,8 @@ mod tests {
         assert_eq!(serde_json::to_string(&get).unwrap(), r#"{"SecretId":"app/db","VersionStage":"AWSPREVIOUS"}"#);
         let create = Create {
             name: "n",
-            client_request_token: "t",
+            client_request_token: Some("t"),
+            description: None,
             secret_string: Some("s"),
             secret_binary: None,
             kms_key_id: None,

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::backend::{HttpSettings, Toll, client_config, tolled};
-use crate::secret::{RemoteName, SecretType, SecretValue};
+use crate::secret::{DESCRIPTION, Metadata, Rank, RemoteName, SecretType, SecretValue, VersionSet};
 
 /// A service that gives scripted answers, one a connection, and keeps what it was asked.
 struct Service {
@@ -157,13 +157,80 @@ async fn a_value_of_a_secret_that_is_not_there_makes_one() {
     let client = client(&service, keys(&["AKIDONE"]));
     let remote = RemoteName::parse("app/db").unwrap();
     let value = SecretValue::copy_of(b"{}");
-    let put = Change::Put { value: &value, secret_type: SecretType::Json, expected: None, token: None };
+    let put = put(&value, None, false);
     let Ok(Outcome::Written(info, _)) = client.write(ask(&remote), put).await else { panic!("not written") };
     assert_eq!(info.native_id.as_deref(), Some("11111111-2222-4333-8444-555555555555"));
     assert!(info.version > 1_700_000_000_000, "about now, where nobody says");
     let seen = service.seen();
     assert!(seen[0].contains("secretsmanager.PutSecretValue") && seen[1].contains("secretsmanager.CreateSecret"));
     assert!(seen[1].contains(r#""KmsKeyId":"alias/k","Tags":[{"Key":"team","Value":"a"}]"#));
+}
+
+const ID: &str = "11111111-2222-4333-8444-555555555555";
+const WRITTEN: &str = r#"{"Name":"app/db","VersionId":"11111111-2222-4333-8444-555555555555"}"#;
+const EXISTS: &str = r#"{"__type":"ResourceExistsException","Message":"x"}"#;
+const DELETED: &str = r#"{"__type":"InvalidRequestException","Message":"You can't perform this operation on the secret because it was marked for deletion."}"#;
+
+fn put<'a>(value: &'a SecretValue, stages: Option<&'a [String]>, revives: bool) -> Change<'a> {
+    let token = stages.map(|_| ID);
+    Change::Put { value, secret_type: SecretType::Json, expected: None, token, stages, revives }
+}
+
+/// What a change comes to against scripted answers, and what the service was asked.
+async fn changed(script: &[(u16, &str)], change: Change<'_>) -> (Result<Outcome, BackendError>, Vec<String>) {
+    let service = Service::answering(script).await;
+    let remote = RemoteName::parse("app/db").unwrap();
+    let done = client(&service, keys(&["AKIDONE"])).write(ask(&remote), change).await;
+    (done, service.seen())
+}
+
+#[tokio::test]
+async fn a_version_is_put_under_the_labels_it_was_given() {
+    let (value, stages) = (SecretValue::copy_of(b"{}"), ["AWSPENDING".to_owned()]);
+    let (done, seen) = changed(&[(200, WRITTEN), (500, ""), (500, "")], put(&value, Some(&stages), false)).await;
+    let Ok(Outcome::Written(info, _)) = done else { panic!("not written") };
+    assert_eq!((info.rank, info.stages), (Rank::Other, vec![Box::from("AWSPENDING")]));
+    assert!(seen[0].contains(r#""VersionStages":["AWSPENDING"]"#), "{}", seen[0]);
+    let (absent, seen) = changed(&[(400, ABSENT)], put(&value, Some(&stages), false)).await;
+    assert!(matches!(absent, Err(BackendError::Conflict)), "a new secret's version would be the current one");
+    assert_eq!(seen.len(), 1);
+}
+
+#[tokio::test]
+async fn labels_are_moved_and_secrets_made_without_a_value() {
+    let label = Change::Label { stage: "AWSCURRENT", from: Some("v1"), to: Some("v2") };
+    let (done, seen) = changed(&[(200, "{}")], label).await;
+    assert!(matches!(done, Ok(Outcome::Done)) && seen[0].contains("secretsmanager.UpdateSecretVersionStage"));
+    let body = r#"{"SecretId":"app/db","VersionStage":"AWSCURRENT","RemoveFromVersionId":"v1","MoveToVersionId":"v2"}"#;
+    assert!(seen[0].ends_with(body), "{}", seen[0]);
+    let entry = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let metadata = Metadata::from([entry(DESCRIPTION, "d"), entry("k", "v")]);
+    let (done, seen) = changed(&[(200, "{}")], Change::Create(&metadata)).await;
+    assert!(matches!(done, Ok(Outcome::Done)));
+    let tags = r#""Tags":[{"Key":"team","Value":"a"},{"Key":"k","Value":"v"}]}"#;
+    let body = format!(r#"{{"Name":"app/db","Description":"d","KmsKeyId":"alias/k",{tags}"#);
+    assert!(seen[0].ends_with(&body), "{}", seen[0]);
+    let (taken, _) = changed(&[(400, EXISTS)], Change::Create(&metadata)).await;
+    assert!(matches!(taken, Err(BackendError::Conflict)));
+}
+
+#[tokio::test]
+async fn a_deletion_window_is_the_one_that_was_asked_for() {
+    for (days, sent) in [(Some(9), 9), (None, 30), (Some(3), 7)] {
+        let (done, seen) = changed(&[(200, "{}")], Change::Delete(&VersionSet::All, days)).await;
+        assert!(matches!(done, Ok(Outcome::Done)));
+        assert!(seen[0].ends_with(&format!(r#"{{"SecretId":"app/db","RecoveryWindowInDays":{sent}}}"#)), "{}", seen[0]);
+    }
+}
+
+#[tokio::test]
+async fn only_a_deletion_the_writer_knew_of_is_undone_by_a_put() {
+    let value = SecretValue::copy_of(b"{}");
+    let (refused, seen) = changed(&[(400, DELETED)], put(&value, None, false)).await;
+    assert!(matches!(refused, Err(BackendError::Conflict)) && seen.len() == 1);
+    let script = [(400, DELETED), (200, "{}"), (200, WRITTEN), (500, ""), (500, "")];
+    let (done, seen) = changed(&script, put(&value, None, true)).await;
+    assert!(matches!(done, Ok(Outcome::Written(..))) && seen[1].contains("secretsmanager.RestoreSecret"));
 }
 
 #[tokio::test]

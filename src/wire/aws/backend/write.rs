@@ -1,5 +1,7 @@
 //! Changes of secrets. Each call is sent once; where a change takes several, a failure behind the first is a doubt.
 
+use std::ops::RangeInclusive;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
@@ -9,13 +11,17 @@ use super::AwsBackend;
 use super::fault::Told;
 use super::neutral;
 use super::read::parsed;
-use super::schema::{Create, Delete, Named, Put, Tag, TagSecret, UntagSecret, Update, Written};
+use super::schema::{Create, Delete, MoveLabel, Named, Put, Tag, TagSecret, UntagSecret, Update, Written};
 use crate::backend::{Ask, Attempt, BackendError, Change};
 use crate::clock::{Clock as _, SystemClock};
 use crate::secret::{DESCRIPTION, Metadata, Outcome, Rank, SecretType, SecretValue, VersionInfo, VersionSet};
 
-/// Days a deleted secret can be restored for; the longest the service offers.
-const WINDOW: u16 = 30;
+/// Days a deleted secret can be restored for, as the service offers them.
+const WINDOWS: RangeInclusive<u16> = 7..=30;
+/// The label of the version that is read when none is named.
+const CURRENT: &str = "AWSCURRENT";
+/// The label of the one before.
+const PREVIOUS: &str = "AWSPREVIOUS";
 /// Tags the account's own tools set under this prefix are nobody's to change.
 const RESERVED: &str = "aws:";
 const REFUSED: BackendError = BackendError::Rejected(400);
@@ -29,10 +35,22 @@ struct Payload<'a> {
     binary: Option<Zeroizing<String>>,
 }
 
+/// A version that is to be made.
+#[derive(Clone, Copy)]
+struct Fresh<'a> {
+    payload: &'a Payload<'a>,
+    /// Its identifier.
+    token: &'a str,
+    /// Its labels, where the client chose them.
+    stages: Option<&'a [String]>,
+    /// Whether a deleted secret comes back with it.
+    revives: bool,
+}
+
 impl AwsBackend {
     pub(super) async fn change(&self, ask: Ask<'_>, change: Change<'_>) -> Result<Outcome, BackendError> {
         match change {
-            Change::Put { value, secret_type, expected, token } => {
+            Change::Put { value, secret_type, expected, token, stages, revives } => {
                 if let Some(expected) = expected {
                     self.compare(ask, expected).await?;
                 }
@@ -45,13 +63,15 @@ impl AwsBackend {
                     }
                 };
                 let payload = Payload::of(value, secret_type)?;
-                let id = self.put(ask, &payload, token).await?;
-                Ok(Outcome::Written(self.made(ask, id).await, Metadata::new()))
+                let id = self.put(ask, Fresh { payload: &payload, token, stages, revives }).await?;
+                Ok(Outcome::Written(self.made(ask, id, stages).await, Metadata::new()))
             }
+            Change::Create(metadata) => self.create(ask, metadata).await,
+            Change::Label { stage, from, to } => self.label(ask, stage, from, to).await,
             Change::Metadata(wanted) => self.describe_as(ask, wanted).await,
-            Change::Delete(VersionSet::Numbers(versions)) => self.delete_versions(ask, versions).await,
-            Change::Delete(VersionSet::Current | VersionSet::All) => self.delete(ask, false).await,
-            Change::Purge => self.delete(ask, true).await,
+            Change::Delete(VersionSet::Numbers(versions), days) => self.delete_versions(ask, versions, days).await,
+            Change::Delete(VersionSet::Current | VersionSet::All, days) => self.delete(ask, Some(window(days))).await,
+            Change::Purge => self.delete(ask, None).await,
             // labels and versions are as they were, whichever are meant
             Change::Undelete(_) => match self.send(ask, "RestoreSecret", &named(ask)).await? {
                 Told::Answer(_) | Told::Alive => Ok(Outcome::Done),
@@ -69,13 +89,26 @@ impl AwsBackend {
     }
 
     /// Writes a version; yields its identifier.
-    async fn put(&self, ask: Ask<'_>, payload: &Payload<'_>, token: &str) -> Result<String, BackendError> {
+    ///
+    /// A put that is told of a deleted secret restores it only if the writer knew that it is: in a store with versions that
+    /// is what a new version of a deleted secret does. A client of this service's own kind never comes here with one: its
+    /// write wants a secret that is not deleted. A deletion nobody here knew of is somebody else's, and a conflict.
+    async fn put(&self, ask: Ask<'_>, fresh: Fresh<'_>) -> Result<String, BackendError> {
+        let Fresh { payload, token, stages, revives } = fresh;
         let (secret_string, secret_binary) = (payload.text, payload.binary.as_ref().map(|text| text.as_str()));
-        let put = Put { secret_id: ask.remote.as_str(), client_request_token: token, secret_string, secret_binary };
+        let put = Put {
+            secret_id: ask.remote.as_str(),
+            client_request_token: token,
+            secret_string,
+            secret_binary,
+            version_stages: stages,
+        };
         match self.send(ask, "PutSecretValue", &put).await? {
+            // a secret is made with a current version and no other: what was to be staged was not for this one
+            Told::Absent if stages.is_some() => return Err(BackendError::Conflict),
             Told::Absent => {}
+            Told::Deleted if !revives => return Err(BackendError::Conflict),
             Told::Deleted => {
-                // a new version of a deleted secret brings it back, as it does elsewhere
                 match self.send(ask, "RestoreSecret", &named(ask)).await? {
                     Told::Answer(_) | Told::Alive => {}
                     _ => return Err(BackendError::Conflict),
@@ -87,7 +120,8 @@ impl AwsBackend {
         }
         let create = Create {
             name: ask.remote.as_str(),
-            client_request_token: token,
+            client_request_token: Some(token),
+            description: None,
             secret_string,
             secret_binary,
             kms_key_id: self.kms_key_id.as_deref(),
@@ -98,20 +132,62 @@ impl AwsBackend {
 
     /// What is known of a version just written. That it was written does not depend on it: if the service does not say,
     /// the time it was made at is about now.
-    async fn made(&self, ask: Ask<'_>, id: String) -> VersionInfo {
+    async fn made(&self, ask: Ask<'_>, id: String, stages: Option<&[String]>) -> VersionInfo {
         let known = self.known(ask).await.ok().flatten();
         let is_it = |info: &VersionInfo| info.native_id.as_deref() == Some(id.as_str());
         let found = known.and_then(|known| known.versions.into_iter().find(is_it));
         found.unwrap_or_else(|| {
             let now = SystemClock.now();
+            let is_current = stages.is_none_or(|stages| stages.iter().any(|stage| stage == CURRENT));
+            let own = stages.into_iter().flatten().filter(|stage| !matches!(stage.as_str(), CURRENT | PREVIOUS));
             VersionInfo {
                 version: now.micros() / 1000,
                 native_id: Some(id.clone().into_boxed_str()),
                 created_at: now,
-                rank: Rank::Current,
+                rank: if is_current { Rank::Current } else { Rank::Other },
+                stages: own.map(|stage| Box::from(stage.as_str())).collect(),
                 ..VersionInfo::default()
             }
         })
+    }
+
+    /// Makes a secret without a value.
+    async fn create(&self, ask: Ask<'_>, metadata: &Metadata) -> Result<Outcome, BackendError> {
+        let given = self.tags.iter().filter(|tag| !metadata.contains_key(&tag.key)).cloned();
+        let own = metadata.iter().filter(|(key, _)| !key.starts_with(RESERVED));
+        let own = own.map(|(key, value)| Tag { key: key.clone(), value: Some(value.clone()) });
+        let tags: Vec<Tag> = given.chain(own).collect();
+        let create = Create {
+            name: ask.remote.as_str(),
+            client_request_token: None,
+            description: metadata.get(DESCRIPTION).map(String::as_str),
+            secret_string: None,
+            secret_binary: None,
+            kms_key_id: self.kms_key_id.as_deref(),
+            tags: &tags,
+        };
+        match self.send(ask, "CreateSecret", &create).await? {
+            Told::Answer(_) => Ok(Outcome::Done),
+            Told::Exists | Told::Deleted => Err(BackendError::Conflict),
+            Told::Absent | Told::NoValue | Told::Alive => Err(REFUSED),
+        }
+    }
+
+    async fn label(
+        &self,
+        ask: Ask<'_>,
+        version_stage: &str,
+        remove_from_version_id: Option<&str>,
+        move_to_version_id: Option<&str>,
+    ) -> Result<Outcome, BackendError> {
+        let secret_id = ask.remote.as_str();
+        let body = MoveLabel { secret_id, version_stage, remove_from_version_id, move_to_version_id };
+        match self.send(ask, "UpdateSecretVersionStage", &body).await? {
+            Told::Answer(_) => Ok(Outcome::Done),
+            Told::Absent | Told::NoValue => Ok(Outcome::NotFound),
+            Told::Deleted => Err(BackendError::Conflict),
+            Told::Alive | Told::Exists => Err(REFUSED),
+        }
     }
 
     /// Makes tags and description what is wanted.
@@ -160,26 +236,32 @@ impl AwsBackend {
     }
 
     /// Deletes the secret if one of `versions` is its current one. A single version cannot be deleted.
-    async fn delete_versions(&self, ask: Ask<'_>, versions: &[u64]) -> Result<Outcome, BackendError> {
+    async fn delete_versions(
+        &self,
+        ask: Ask<'_>,
+        versions: &[u64],
+        days: Option<u16>,
+    ) -> Result<Outcome, BackendError> {
         let (secret, known) = tokio::join!(self.description(ask), self.known(ask));
         let (Some(secret), Some(known)) = (secret?, known?) else { return Ok(Outcome::NotFound) };
         let glance = neutral::glance(&secret);
         if versions.contains(&known.current_version) || versions.contains(&glance.current_version) {
-            return self.delete(ask, false).await;
+            return self.delete(ask, Some(window(days))).await;
         }
         let is_other = known.versions.iter().chain(&glance.versions).any(|info| versions.contains(&info.version));
         Err(if is_other { BackendError::Unsupported } else { BackendError::Conflict })
     }
 
-    async fn delete(&self, ask: Ask<'_>, for_good: bool) -> Result<Outcome, BackendError> {
+    /// Deletes the secret, for good if no number of days is given.
+    async fn delete(&self, ask: Ask<'_>, days: Option<u16>) -> Result<Outcome, BackendError> {
         let body = Delete {
             secret_id: ask.remote.as_str(),
-            recovery_window_in_days: (!for_good).then_some(WINDOW),
-            force_delete_without_recovery: for_good.then_some(true),
+            recovery_window_in_days: days,
+            force_delete_without_recovery: days.is_none().then_some(true),
         };
         match self.send(ask, "DeleteSecret", &body).await? {
             Told::Answer(_) => Ok(Outcome::Done),
-            Told::Deleted if !for_good => Ok(Outcome::Done),
+            Told::Deleted if days.is_some() => Ok(Outcome::Done),
             Told::Absent => Ok(Outcome::NotFound),
             _ => Err(REFUSED),
         }
@@ -188,6 +270,11 @@ impl AwsBackend {
     async fn send(&self, ask: Ask<'_>, action: &str, body: &impl Serialize) -> Result<Told, BackendError> {
         self.upstream.call(action, body, Attempt::Write, ask.request_id).await
     }
+}
+
+/// Days a deleted secret can be restored for; the longest the service offers, if nobody chose.
+fn window(days: Option<u16>) -> u16 {
+    days.unwrap_or(*WINDOWS.end()).clamp(*WINDOWS.start(), *WINDOWS.end())
 }
 
 fn named(ask: Ask<'_>) -> Named<'_> {

@@ -167,7 +167,7 @@ fn a_new_secret_is_written_where_there_is_none() {
     assert_eq!((&value[..], secret_type), (&br#"{"u":"x","p":"fake-1"}"#[..], SecretType::Json));
     let metadata = [("aws:description", "d"), ("team", "red")].map(|(key, value)| (key.to_owned(), value.to_owned()));
     let expected = WriteOptions {
-        precondition: Precondition::Absent,
+        precondition: Precondition::New,
         conditional: true,
         metadata: Some(metadata.into()),
         token: Some(TOKEN.into()),

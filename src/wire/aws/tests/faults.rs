@@ -62,6 +62,12 @@ fn what_other_rooms_say_is_put_in_the_services_words() {
             "InvalidRequestException",
             "You provided a VersionStage that is not associated to the provided VersionId.",
         ),
+        (
+            ErrorKind::Malformed,
+            detail::TOO_MANY_LABELS,
+            "LimitExceededException",
+            "The secret has as many staging labels",
+        ),
         (ErrorKind::Conflict, detail::TOKEN_REUSED, "ResourceExistsException", "You can't use this ClientRequestToken"),
         (ErrorKind::Unauthenticated, SIGNATURE_MISSING, "MissingAuthenticationTokenException", SIGNATURE_MISSING),
         (ErrorKind::Unauthenticated, SIGNATURE_INCOMPLETE, "IncompleteSignatureException", SIGNATURE_INCOMPLETE),

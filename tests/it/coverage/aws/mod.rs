@@ -124,7 +124,7 @@ fn a_batch_by_filter_is_a_list_and_a_read_of_each() {
         (response.status, proxy.audit_of(&response).iter().map(summary).collect::<Vec<String>>())
     };
     let read = |path: &str| format!("read aws read ok t/admin {path}");
-    let all = vec!["list aws scan ok t/admin /".to_owned(), read(ONE), read("apps/cov/two")];
+    let all = vec!["list aws scan ok t/admin apps/".to_owned(), read(ONE), read("apps/cov/two")];
     assert_eq!(told(Who::Allowed), (200, all));
     assert_eq!(told(Who::Denied), (400, vec!["refusal aws scan denied t/nobody -".to_owned()]));
     assert_eq!(told(Who::Forged), (400, vec!["refusal aws scan unauthenticated - -".to_owned()]));

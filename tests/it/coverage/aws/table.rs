@@ -123,12 +123,12 @@ fn several() -> Vec<Case> {
     let both = ("BatchGetSecretValue", json!({"SecretIdList": [ONE, MISSING]}));
     let found = ("", vec![("read", "ok", ONE), ("read", "not_found", MISSING)]);
     let none = ("", vec![("refusal", "denied", ONE), ("refusal", "denied", MISSING)]);
-    let listed = || ("", vec![("list", "ok", "/")]);
+    let listed = |folder: &'static str| ("", vec![("list", "ok", folder)]);
     let told = || ("", vec![("note", "ok", NONE)]);
     vec![
         Case::about(both, "read", NONE, found).but_denied(none),
-        Case::about(("ListSecrets", json!({})), "scan", NONE, listed()),
-        Case::about(("ListSecrets", prefix), "scan", NONE, listed()),
+        Case::about(("ListSecrets", json!({})), "scan", NONE, listed("/")),
+        Case::about(("ListSecrets", prefix), "scan", NONE, listed("apps/")),
         Case::about(("GetRandomPassword", json!({})), "system", NONE, told()).but_denied(told()),
     ]
 }
