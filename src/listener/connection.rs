@@ -1,9 +1,10 @@
 //! One data service for all listeners: finds out which listener a connection came in on, gives it a permit and a gate, and
-//! hands it to pingora's HTTP loop.
+//! hands it to pingora's HTTP loop, on the wires by way of ours.
 
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use super::admin::Admin;
 use super::gate::{Caps, Gate, GatedStream};
 use super::http;
 use super::lifecycle::Drain;
+use super::whole;
 use crate::pipeline::{Peer, Pipeline};
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -157,11 +159,12 @@ impl ServerApp for Gateway {
             is_h2,
             options: options(h2c, &self.caps),
             requests: AtomicU32::new(0),
+            parked: Mutex::new(None),
             close,
             drain: self.drain.clone(),
         });
         let _counted = self.drain.count();
-        let stream: Stream = Box::new(GatedStream::new(stream, gate, &self.caps, is_h2));
+        let stream = Box::new(GatedStream::new(stream, gate, &self.caps, is_h2));
         connection.serve(stream, closing).await;
         None
     }
@@ -184,15 +187,22 @@ pub(super) struct Connection {
     pub(super) is_h2: bool,
     options: HttpServerOptions,
     requests: AtomicU32,
+    /// The stream on its way back from pingora, between two requests.
+    parked: Mutex<Option<Stream>>,
     close: watch::Sender<bool>,
     drain: Drain,
 }
 
 impl Connection {
     /// Serves until the peer leaves, its requests are used up, or the process drains.
-    async fn serve(self: &Arc<Self>, stream: Stream, closing: ShutdownWatch) {
+    async fn serve(self: &Arc<Self>, stream: Box<GatedStream>, closing: ShutdownWatch) {
         let mut drained = self.drain.watch();
-        let serving = <Self as ServerApp>::process_new(self, stream, &closing);
+        let serving: Pin<Box<dyn Future<Output = ()> + Send + '_>> = if self.is_ours() {
+            Box::pin(whole::serve(self, stream, &closing))
+        } else {
+            let all = <Self as ServerApp>::process_new(self, stream, &closing);
+            Box::pin(async move { drop(all.await) })
+        };
         let drained = drained.wait_for(|draining| *draining);
         tokio::pin!(serving, drained);
         // the drain is registered once; after that its flag says what woke us
@@ -232,6 +242,33 @@ impl Connection {
         }
     }
 
+    /// Whether requests are looked at before pingora is given them.
+    fn is_ours(&self) -> bool {
+        !self.is_h2 && matches!(self.endpoint.service, Service::Wire(..))
+    }
+
+    /// Whether the next request is the last one allowed, as pingora counts them: the limit is how often a connection is
+    /// used again.
+    pub(super) fn is_last_next(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) >= self.caps.requests_per_connection
+    }
+
+    /// Whether the request that was counted last is the last one allowed. pingora is given a connection of ours many times
+    /// and begins to count each time.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) > self.caps.requests_per_connection
+    }
+
+    fn park(&self, stream: Stream) {
+        *self.parked.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
+    }
+
+    /// The stream pingora gave back, if the connection goes on.
+    pub(super) fn unpark(&self) -> Option<Box<GatedStream>> {
+        let parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        parked.into_any().downcast().ok()
+    }
+
     /// Returns when the connection is to end; what has no end of its own ends then.
     pub(super) async fn closed(&self) {
         let mut close = self.close.subscribe();
@@ -255,6 +292,13 @@ impl HttpServerApp for Connection {
         let settings = HttpPersistentSettings::for_session(&session);
         let reusable = session.finish().await.ok()??;
         self.gate.next();
+        if self.is_ours() {
+            // what was read beyond the request would be lost, but pipelining is off: such a connection is not used again
+            if let (stream, None) = reusable.into_parts() {
+                self.park(stream);
+            }
+            return None;
+        }
         Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
     }
 

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::tls::SslDigest;
 use pingora_core::protocols::{
@@ -171,6 +172,8 @@ pub(super) struct GatedStream {
     preface: bool,
     timeout: Duration,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Read before, and counted then.
+    replay: Bytes,
 }
 
 impl GatedStream {
@@ -182,7 +185,22 @@ impl GatedStream {
         if preface {
             gate.phase.store(HEAD, Ordering::Relaxed);
         }
-        Self { inner, gate, limit, preface, timeout: caps.header_timeout, timer: None }
+        Self { inner, gate, limit, preface, timeout: caps.header_timeout, timer: None, replay: Bytes::new() }
+    }
+
+    /// What was read from this stream is to be read from it again, as part of the same request. What is left of it when
+    /// the next one may begin is that one's, and counted as its own.
+    pub(super) fn replay(&mut self, read: Bytes) {
+        self.replay = read;
+    }
+
+    fn poll_inner(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.replay.is_empty() {
+            return Pin::new(&mut self.inner).poll_read(cx, buf);
+        }
+        let piece = self.replay.split_to(self.replay.len().min(buf.remaining()));
+        buf.put_slice(&piece);
+        Poll::Ready(Ok(()))
     }
 
     fn too_slow(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
@@ -198,6 +216,10 @@ impl AsyncRead for GatedStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let phase = this.gate.phase.load(Ordering::Relaxed);
+        let is_refused = matches!(phase, TOO_LARGE | TOO_SLOW | LOOSE);
+        if !this.replay.is_empty() && phase != IDLE && !is_refused {
+            return this.poll_inner(cx, buf);
+        }
         if phase == OPEN {
             this.timer = None;
             return Pin::new(&mut this.inner).poll_read(cx, buf);
@@ -213,14 +235,14 @@ impl AsyncRead for GatedStream {
             }
             return Poll::Ready(followed);
         }
-        if phase > OPEN {
+        if is_refused {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "request head refused")));
         }
         if phase == IDLE {
             // a head that begins now has its whole time
             this.timer = None;
         }
-        match Pin::new(&mut this.inner).poll_read(cx, buf) {
+        match this.poll_inner(cx, buf) {
             Poll::Pending if phase == HEAD => this.too_slow(cx).map(Err),
             Poll::Pending => Poll::Pending,
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
@@ -341,7 +363,7 @@ impl fmt::Debug for GatedStream {
     }
 }
 
-/// INVARIANT: the library moves streams as `Any`; nothing here downcasts.
+/// INVARIANT: the library moves streams as `Any`; what it gives back between requests is what it was given.
 const _: fn(Box<GatedStream>) -> Box<dyn Any> = |stream| stream.into_any();
 
 #[cfg(test)]

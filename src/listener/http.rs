@@ -16,8 +16,8 @@ use super::stream;
 use crate::error::ErrorKind;
 use crate::wire::{Fault, WireBody, WireRequest, WireResponse};
 
-const IDLE_SECONDS: u64 = 60;
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const IDLE_SECONDS: u64 = 60;
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const TOO_MANY: &str = "too many headers";
 
 /// Reads and answers one request; `None` if nothing can follow it on its connection.
@@ -47,7 +47,7 @@ pub(super) async fn serve(connection: &Arc<Connection>, session: &mut ServerSess
             Box::pin(refuse_target(connection, bad)).await
         }
     };
-    if connection.is_closing() {
+    if connection.is_closing() || (!connection.is_h2 && connection.is_used_up()) {
         session.set_keepalive(None);
     }
     let head_only = session.req_header().method == Method::HEAD;

@@ -11,8 +11,10 @@ mod head;
 mod http;
 mod lifecycle;
 mod lines;
+mod plain;
 mod stream;
 mod tls;
+mod whole;
 
 pub use connection::{Endpoint, Gateway, Service};
 pub use gate::Caps;

@@ -31,6 +31,14 @@ use crate::error::ErrorKind;
 use crate::identity::{AccessKey, Credential, Issued, Principal, TokenInfo};
 use crate::secret::{Action, Call, Mode, WireKind};
 
+/// Whether the answer to a request for this path, not decoded, may be [`WireBody::Events`] on any wire. Yes for more paths
+/// than have such answers, and for every one that has.
+#[must_use]
+pub fn may_stream(path: &str) -> bool {
+    // `/v1/events` of our own wire, however its letters are spelled: an encoded slash is no path anywhere
+    path.bytes().filter(|byte| *byte == b'/').count() == 2
+}
+
 /// A request, decoded.
 #[derive(Debug)]
 pub struct Decoded<'r> {
@@ -397,5 +405,24 @@ pub fn frontend(kind: WireKind) -> Option<Box<dyn Frontend>> {
         WireKind::Scaivault => Some(Box::new(scaivault::ScaivaultFrontend)),
         WireKind::Aws => Some(Box::new(aws::AwsFrontend)),
         WireKind::Azure | WireKind::Gcp => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_the_path_of_the_events_may_stream() {
+        for path in ["/v1/events", "/v1/%65vents", "/%761/%65%76ents", "/v1/health"] {
+            assert!(may_stream(path), "{path}");
+        }
+        for path in ["/v1%2Fevents", "/v1/events/", "/v1//events"] {
+            let is_events = decode_segments(path).is_ok_and(|names| names == ["v1", "events"]);
+            assert!(!may_stream(path) && !is_events, "{path}");
+        }
+        for path in ["/", "/v1/secrets/a", "/v1/secret/data/a/b", "/v1/auth/token/lookup-self"] {
+            assert!(!may_stream(path), "{path}");
+        }
     }
 }

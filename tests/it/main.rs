@@ -44,3 +44,4 @@ mod stub;
 mod sync;
 mod tenants;
 mod threats;
+mod whole;
