@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
@@ -13,7 +14,8 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 /// A ready TLS client configuration.
 pub struct TlsClient(pub(super) ClientConfig);
 
-/// Builds the TLS side of a backend. `ca` replaces the system's roots; without `verify` any certificate is taken.
+/// Builds the TLS side of a backend. `ca` replaces the system's roots, which are read for the first certificate that is to
+/// be verified; without `verify` any certificate is taken.
 ///
 /// # Errors
 /// Which file is unusable and why.
@@ -22,10 +24,10 @@ pub fn client_config(ca: Option<&Path>, identity: Option<(&Path, &Path)>, verify
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
-    let builder = if verify {
-        builder.with_root_certificates(roots(ca)?)
-    } else {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+    let builder = match ca {
+        _ if !verify => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
+        Some(path) => builder.with_root_certificates(roots(path)?),
+        None => builder.dangerous().with_custom_certificate_verifier(Arc::new(SystemRoots::new(provider))),
     };
     let config = match identity {
         None => builder.with_no_client_auth(),
@@ -38,15 +40,10 @@ pub fn client_config(ca: Option<&Path>, identity: Option<(&Path, &Path)>, verify
     Ok(TlsClient(config))
 }
 
-fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
+fn roots(path: &Path) -> Result<RootCertStore, String> {
     let mut store = RootCertStore::empty();
-    let found = match ca {
-        Some(path) => certificates(path)?,
-        None => rustls_native_certs::load_native_certs().certs,
-    };
-    let (added, _) = store.add_parsable_certificates(found);
-    match (added, ca) {
-        (0, Some(path)) => Err(format!("{}: no usable CA certificate", path.display())),
+    match store.add_parsable_certificates(certificates(path)?) {
+        (0, _) => Err(format!("{}: no usable CA certificate", path.display())),
         _ => Ok(store),
     }
 }
@@ -63,6 +60,64 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
         Ok(found) if !found.is_empty() => Ok(found),
         Ok(_) => Err(format!("{origin}: holds no certificate")),
         Err(error) => Err(format!("{origin}: {error}")),
+    }
+}
+
+/// What the library does by itself, but that the system's roots are read when they are needed: a backend that is reached
+/// without TLS, or never, costs neither the time nor the memory.
+#[derive(Debug)]
+struct SystemRoots {
+    provider: Arc<CryptoProvider>,
+    verifier: OnceLock<Option<Arc<WebPkiServerVerifier>>>,
+}
+
+impl SystemRoots {
+    const fn new(provider: Arc<CryptoProvider>) -> Self {
+        Self { provider, verifier: OnceLock::new() }
+    }
+
+    fn read(&self) -> Option<Arc<WebPkiServerVerifier>> {
+        let mut store = RootCertStore::empty();
+        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        WebPkiServerVerifier::builder_with_provider(Arc::new(store), self.provider.clone()).build().ok()
+    }
+}
+
+impl ServerCertVerifier for SystemRoots {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let Some(verifier) = self.verifier.get_or_init(|| self.read()) else {
+            return Err(rustls::Error::General("this system has no CA certificates".to_owned()));
+        };
+        verifier.verify_server_cert(end_entity, intermediates, name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
