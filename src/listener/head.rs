@@ -190,15 +190,17 @@ fn check_connection(value: &HeaderValue) -> Result<(), BadHead> {
 }
 
 fn request_target(raw: &[u8]) -> Result<&str, BadHead> {
-    let line = raw.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let mut parts = line.split(|byte| *byte == b' ');
-    let (Some(_), Some(target), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
-        return Err(bad("the request line is not `method target version`"));
-    };
-    if !target.iter().all(u8::is_ascii_graphic) || target.contains(&b'#') {
-        return Err(bad("the request target holds a byte it cannot hold"));
+    const ODD: BadHead = bad("the request line is not `method target version`");
+    const UNFIT: BadHead = bad("the request target holds a byte it cannot hold");
+    let end = memchr::memchr(b'\r', raw).unwrap_or(raw.len());
+    let line = raw.get(..end).unwrap_or_default();
+    let mut spaces = memchr::memchr_iter(b' ', line);
+    let (Some(first), Some(second), None) = (spaces.next(), spaces.next(), spaces.next()) else { return Err(ODD) };
+    let target = line.get(first + 1..second).ok_or(ODD)?;
+    if !target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#') {
+        return Err(UNFIT);
     }
-    std::str::from_utf8(target).map_err(|_| bad("the request target holds a byte it cannot hold"))
+    std::str::from_utf8(target).map_err(|_| UNFIT)
 }
 
 /// Absolute targets must name the host that `Host` names.
@@ -214,11 +216,12 @@ fn strip_authority<'a>(target: &'a str, host: &str) -> Result<&'a str, BadHead> 
 }
 
 fn split<'a>(target: &'a str, host: &'a str) -> Result<Target<'a>, BadHead> {
-    if !target.starts_with('/') || target.contains('#') {
+    let bytes = target.as_bytes();
+    if !target.starts_with('/') || memchr::memchr(b'#', bytes).is_some() {
         return Err(bad("the request target is not a path"));
     }
-    let (path, query) = match target.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
+    let (path, query) = match memchr::memchr(b'?', bytes).and_then(|at| target.split_at_checked(at)) {
+        Some((path, rest)) => (path, rest.strip_prefix('?')),
         None => (target, None),
     };
     Ok(Target { path, query, host })
@@ -228,6 +231,7 @@ fn split<'a>(target: &'a str, host: &'a str) -> Result<Target<'a>, BadHead> {
 mod tests {
     use super::*;
     use http::HeaderName;
+    use proptest::prelude::*;
 
     fn check(head: &str) -> Result<(String, Option<String>), BadHead> {
         let raw = head.replace('\n', "\r\n");
@@ -272,5 +276,32 @@ mod tests {
         assert_eq!((path.as_str(), query.as_deref()), ("/v1/x", Some("list=true")));
         assert!(both_framings(b"POST / HTTP/1.1\r\ncontent-length: 1\r\nTransfer-encoding: chunked\r\n\r\n"));
         assert!(!both_framings(b"POST / HTTP/1.1\r\nx-content-length: 1\r\nTransfer-encoding: chunked\r\n\r\n"));
+    }
+
+    /// What a request line is, part by part.
+    fn plain_target(raw: &[u8]) -> Option<&str> {
+        let line = raw.split(|byte| *byte == b'\r').next()?;
+        let parts: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
+        let [_, target, _] = parts[..] else { return None };
+        let is_fit = target.iter().all(u8::is_ascii_graphic) && !target.contains(&b'#');
+        is_fit.then(|| std::str::from_utf8(target).unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn request_lines_have_three_parts(
+            raw in proptest::collection::vec(proptest::sample::select(&b"G/ /? a#\r\n\x00\xc3\xa9"[..]), 0..24),
+        ) {
+            prop_assert_eq!(request_target(&raw).ok(), plain_target(&raw));
+        }
+
+        #[test]
+        fn targets_are_split_at_the_first_question_mark(target in "/?[/a?#%é]{0,16}") {
+            let expected = (target.starts_with('/') && !target.contains('#')).then(|| match target.split_once('?') {
+                Some((path, query)) => (path, Some(query)),
+                None => (target.as_str(), None),
+            });
+            prop_assert_eq!(split(&target, "a").ok().map(|split| (split.path, split.query)), expected);
+        }
     }
 }

@@ -76,8 +76,13 @@ fn framed(read: &Bytes, caps: &Caps, headers: &mut HeaderMap) -> Option<(Method,
 
 /// A path that begins one way for everybody, and holds nothing a parser of URLs stumbles over.
 fn is_plain_target(target: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%?&=+:@,;!$'()*".contains(&byte);
     target.starts_with('/') && !target.starts_with("//") && target.bytes().all(is_plain)
+}
+
+/// A letter, a digit or one of `/-._~%?&=+:@,;!$'()*`.
+const fn is_plain(byte: u8) -> bool {
+    // from `$` to `;` all of ASCII is among them
+    matches!(byte, b'a'..=b'z' | b'$'..=b';' | b'?'..=b'Z' | b'_' | b'=' | b'~' | b'!')
 }
 
 fn number(digits: &[u8]) -> Option<usize> {
@@ -149,6 +154,14 @@ mod tests {
 
     fn taken(method: &str, path: &str, body: &str) -> Option<(String, String, String)> {
         Some((method.to_owned(), path.to_owned(), body.to_owned()))
+    }
+
+    #[test]
+    fn plain_bytes_are_those_that_are_listed() {
+        for byte in 0..=u8::MAX {
+            let is_listed = byte.is_ascii_alphanumeric() || b"/-._~%?&=+:@,;!$'()*".contains(&byte);
+            assert_eq!(is_plain(byte), is_listed, "{byte:#x}");
+        }
     }
 
     #[test]

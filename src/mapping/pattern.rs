@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use super::{Side, escape};
-use crate::secret::SecretPath;
+use crate::secret::{SecretPath, has_control};
 
 const MAX_PIECES: usize = 32;
 
@@ -144,7 +144,7 @@ impl Pattern {
         let mut captures = Vec::new();
         let mut rest = Some(name);
         for (index, piece) in self.pieces.iter().enumerate().take(self.many.unwrap_or(usize::MAX)) {
-            let (segment, after) = match rest?.split_once(self.joint_after(index)) {
+            let (segment, after) = match split_once(rest?, self.joint_after(index)) {
                 Some((segment, after)) => (segment, Some(after)),
                 None => (rest?, None),
             };
@@ -171,17 +171,25 @@ impl Pattern {
     /// This side's name for what `source`, the other side of the rule, captured; `None` when a captured segment
     /// cannot be written here reversibly. The result may be empty.
     pub(super) fn render(&self, source: &Self, captures: &[Capture<'_>]) -> Option<String> {
+        let is_kept = self.is_plain() && source.is_plain();
+        let room = self.text.len() + captures.iter().flatten().map(|taken| taken.len()).sum::<usize>();
         let mut captures = captures.iter();
-        let mut line = Line::default();
+        let mut line = Line { text: String::with_capacity(room), joint: "" };
         for (index, piece) in self.pieces.iter().enumerate() {
             match piece {
                 Piece::Literal(literal) => line.push(literal, self.joint_after(index)),
                 Piece::One => line.push(&self.converted(source, (*captures.next()?)?)?, &self.joint),
-                Piece::Many => {
-                    for segment in captures.next()?.iter().flat_map(|text| text.split(&*source.joint)) {
-                        line.push(&self.converted(source, segment)?, &self.joint);
+                Piece::Many => match captures.next()? {
+                    None => {}
+                    // split, spelled and joined alike on both sides
+                    Some(text) if is_kept && are_captures(text) => line.push(text, &self.joint),
+                    Some(_) if is_kept => return None,
+                    Some(text) => {
+                        for segment in text.split(&*source.joint) {
+                            line.push(&self.converted(source, segment)?, &self.joint);
+                        }
                     }
-                }
+                },
             }
         }
         Some(line.text)
@@ -312,12 +320,23 @@ fn piece(segment: &str, is_literal: impl Fn(&str) -> bool) -> Result<Piece, Stri
 }
 
 fn is_path_segment(segment: &str) -> bool {
-    SecretPath::parse(segment).is_ok()
+    SecretPath::is_path(segment)
+}
+
+/// As `str::split_once`, whose search for texts costs more than the rest of a match; almost every joint is a slash.
+fn split_once<'n>(text: &'n str, joint: &str) -> Option<(&'n str, &'n str)> {
+    if joint == "/" { text.split_once('/') } else { text.split_once(joint) }
 }
 
 /// What a segment may be on any side.
 pub(super) fn is_capture(segment: &str) -> bool {
-    !matches!(segment, "" | "." | "..") && !segment.chars().any(char::is_control)
+    !matches!(segment, "" | "." | "..") && !has_control(segment)
+}
+
+/// Whether all that slashes separate may be segments.
+fn are_captures(text: &str) -> bool {
+    let mut segments = text.as_bytes().split(|byte| *byte == b'/');
+    segments.all(|segment| !matches!(segment, [] | [b'.'] | [b'.', b'.'])) && !has_control(text)
 }
 
 /// Whether joining `segment` by `separator` could move the place where the name is split again.
@@ -328,6 +347,7 @@ fn touches(segment: &str, separator: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn plain(text: &str) -> Result<Pattern, String> {
         Pattern::foreign(text, Notation { side: Side::To, separator: None, escape: false })
@@ -390,5 +410,29 @@ mod tests {
         assert_eq!(remote.captures("prod--a--b--c"), Some(vec![Some("a"), Some("b--c")]));
         assert_eq!(remote.literal_prefix(), "prod--");
         assert!(Pattern::foreign("-a/**", Notation { side: Side::To, ..notation }).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_many_segments_may_be_each_of_them_may_be(text in "[a./é\\x00\\u{85}]{0,10}|\\PC{0,20}") {
+            prop_assert_eq!(are_captures(&text), text.split('/').all(is_capture));
+            for joint in ["/", "--", "é"] {
+                prop_assert_eq!(split_once(&text, joint), text.split_once(joint));
+            }
+        }
+
+        #[test]
+        fn a_kept_capture_is_what_its_segments_make(text in "[ab./_x\\x00é-]{1,10}") {
+            for notation in [false, true].map(|escape| Notation { side: Side::To, separator: None, escape }) {
+                let (path, remote) = (Pattern::path("a/**").unwrap(), Pattern::foreign("r/s/**", notation).unwrap());
+                for (source, sink, name, head) in [(&path, &remote, "a", "r/s"), (&remote, &path, "r/s", "a")] {
+                    let name = format!("{name}/{text}");
+                    let captures = source.captures(&name).unwrap();
+                    let segments: Option<Vec<_>> = text.split('/').map(|part| sink.converted(source, part)).collect();
+                    let expected = segments.map(|segments| format!("{head}/{}", segments.join("/")));
+                    prop_assert_eq!(sink.render(source, &captures), expected);
+                }
+            }
+        }
     }
 }

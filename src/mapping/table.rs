@@ -6,7 +6,7 @@
 
 use super::pattern::{Notation, Pattern};
 use super::{Problem, RuleSpec, Side, Unmapped};
-use crate::secret::SecretPath;
+use crate::secret::{SecretPath, has_control};
 
 /// One mapping table: ordered template pairs.
 #[derive(Clone, Debug)]
@@ -162,11 +162,7 @@ impl Table {
     }
 
     fn is_name(&self, name: &str, side: Side) -> bool {
-        if side == self.foreign {
-            !name.is_empty() && !name.chars().any(char::is_control)
-        } else {
-            SecretPath::parse(name).is_ok()
-        }
+        if side == self.foreign { !name.is_empty() && !has_control(name) } else { SecretPath::is_path(name) }
     }
 
     pub(super) fn pairs(&self) -> impl Iterator<Item = (usize, &Rule, usize, &Rule)> {
@@ -237,7 +233,7 @@ impl Rule {
         if mapped.is_empty() {
             return Err(Miss::Empty);
         }
-        if toward != self.foreign && SecretPath::parse(&mapped).is_err() {
+        if toward != self.foreign && !SecretPath::is_path(&mapped) {
             return Err(Miss::NotAPath);
         }
         Ok(mapped)

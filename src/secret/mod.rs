@@ -26,6 +26,7 @@ pub use federation::{
     BackendId, ConflictOn, ConflictPolicy, History, OnBackendDelete, RateLimit, RuleSettings, SyncScope, WriteMode,
 };
 pub use filter::{DESCRIPTION, Filter, FilterKey, FilterValue, NamePrefixes};
+pub(crate) use name::has_control;
 pub use name::{RemoteName, WireName};
 pub use operation::{Action, Mode, Operation, WireKind};
 pub use path::{Folder, PathError, SecretPath};

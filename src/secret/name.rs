@@ -19,6 +19,12 @@ impl WireName {
         plausible(text).then(|| Self(Box::from(text)))
     }
 
+    /// As [`Self::parse`], keeping the text; it is not copied if its capacity is its length.
+    #[must_use]
+    pub fn from_text(text: String) -> Option<Self> {
+        plausible(&text).then(|| Self(text.into_boxed_str()))
+    }
+
     /// The name as decoded.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -59,7 +65,13 @@ impl RemoteName {
 }
 
 fn plausible(text: &str) -> bool {
-    !text.is_empty() && !text.chars().any(char::is_control)
+    !text.is_empty() && !has_control(text)
+}
+
+/// Whether a text holds a control character.
+pub(crate) fn has_control(text: &str) -> bool {
+    // of most texts every byte is visible ASCII, and no character needs to be made
+    text.bytes().any(|byte| !matches!(byte, b' '..=b'~')) && text.chars().any(char::is_control)
 }
 
 impl fmt::Display for WireName {
@@ -83,5 +95,28 @@ impl fmt::Display for RemoteName {
 impl fmt::Debug for RemoteName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RemoteName({:?})", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn control_characters_are_found_wherever_they_are() {
+        for character in '\0'..='\u{2fff}' {
+            assert_eq!(has_control(&format!("a{character}b")), character.is_control(), "{character:?}");
+        }
+        assert!(!has_control(""));
+    }
+
+    proptest! {
+        #[test]
+        fn a_kept_text_is_what_a_copied_one_is(text in "[a/ é\\x00\\x7f\\u{85}]{0,6}|\\PC{0,6}") {
+            prop_assert_eq!(has_control(&text), text.chars().any(char::is_control));
+            prop_assert_eq!(WireName::from_text(text.clone()), WireName::parse(&text));
+            prop_assert_eq!(WireName::parse(&text).is_some(), !text.is_empty() && !has_control(&text));
+        }
     }
 }

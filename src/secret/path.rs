@@ -50,6 +50,12 @@ impl SecretPath {
         Ok(Self(Arc::from(text)))
     }
 
+    /// Whether [`Self::parse`] would make one of `text`.
+    #[must_use]
+    pub fn is_path(text: &str) -> bool {
+        validate(text).is_ok()
+    }
+
     /// The path as written.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -84,7 +90,7 @@ fn validate(text: &str) -> Result<(), PathError> {
     if text.len() > MAX_BYTES {
         return Err(PathError::TooLong);
     }
-    for (index, segment) in text.split('/').enumerate() {
+    for (index, segment) in text.as_bytes().split(|byte| *byte == b'/').enumerate() {
         if index >= MAX_SEGMENTS {
             return Err(PathError::TooDeep);
         }
@@ -93,16 +99,16 @@ fn validate(text: &str) -> Result<(), PathError> {
     Ok(())
 }
 
-fn validate_segment(segment: &str, index: usize) -> Result<(), PathError> {
+fn validate_segment(segment: &[u8], index: usize) -> Result<(), PathError> {
     match segment {
-        "" => return Err(PathError::EmptySegment(index)),
-        "." | ".." => return Err(PathError::DotSegment(index)),
+        [] => return Err(PathError::EmptySegment(index)),
+        [b'.'] | [b'.', b'.'] => return Err(PathError::DotSegment(index)),
         _ => {}
     }
     if segment.len() > MAX_SEGMENT_BYTES {
         return Err(PathError::SegmentTooLong(index));
     }
-    if segment.bytes().all(is_segment_byte) { Ok(()) } else { Err(PathError::Character(index)) }
+    if segment.iter().copied().all(is_segment_byte) { Ok(()) } else { Err(PathError::Character(index)) }
 }
 
 const fn is_segment_byte(byte: u8) -> bool {
@@ -230,7 +236,28 @@ mod tests {
             (&long, PathError::TooLong),
         ] {
             assert_eq!(SecretPath::parse(bad), Err(why), "{bad:?}");
+            assert!(!SecretPath::is_path(bad), "{bad:?}");
         }
+    }
+
+    /// The grammar, said of text.
+    fn first_fault(text: &str) -> Option<PathError> {
+        if text.is_empty() {
+            return Some(PathError::Empty);
+        }
+        if text.len() > MAX_BYTES {
+            return Some(PathError::TooLong);
+        }
+        text.split('/').enumerate().find_map(|(index, segment)| {
+            let is_allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+            match segment {
+                _ if index >= MAX_SEGMENTS => Some(PathError::TooDeep),
+                "" => Some(PathError::EmptySegment(index)),
+                "." | ".." => Some(PathError::DotSegment(index)),
+                _ if segment.len() > MAX_SEGMENT_BYTES => Some(PathError::SegmentTooLong(index)),
+                _ => (!segment.chars().all(is_allowed)).then_some(PathError::Character(index)),
+            }
+        })
     }
 
     #[test]
@@ -245,6 +272,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn bytes_are_refused_as_text_is(
+            text in "[a./é%]{0,12}|([a-z._-]{0,2}/){28,36}|([a-c]{1,2}/){30,34}a|(a{120,130}/?){1,5}|\\PC{0,20}",
+        ) {
+            let expected = first_fault(&text);
+            prop_assert_eq!(SecretPath::parse(&text).err(), expected);
+            prop_assert_eq!(SecretPath::is_path(&text), expected.is_none());
+        }
+
         #[test]
         fn parsing_never_changes_the_text(text in "[ -~]{0,40}") {
             if let Ok(path) = SecretPath::parse(&text) {

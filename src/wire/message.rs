@@ -77,9 +77,14 @@ impl WireResponse {
     /// A response with a content type, not to be stored by anybody.
     #[must_use]
     pub fn new(status: StatusCode, content_type: &'static str, body: Bytes) -> Self {
+        const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+        const JSON: HeaderValue = HeaderValue::from_static("application/json");
+        // the type of almost every answer is checked when compiling
+        let content_type =
+            if content_type == "application/json" { JSON } else { HeaderValue::from_static(content_type) };
         let mut headers = HeaderMap::with_capacity(6);
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(header::CACHE_CONTROL, NO_STORE);
+        headers.insert(header::CONTENT_TYPE, content_type);
         Self { status, headers, body: WireBody::Whole(body), trailers: None }
     }
 

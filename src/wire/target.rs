@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
+use crate::secret::has_control;
+
 const MAX_PARAMETERS: usize = 32;
 
 /// What is wrong with a target. The texts go to clients and never quote the request.
@@ -54,15 +56,19 @@ impl TargetError {
 /// # Errors
 /// The first thing that makes the path ambiguous or not a path.
 pub fn decode_segments(path: &str) -> Result<Vec<Cow<'_, str>>, TargetError> {
-    let path = path.strip_prefix('/').ok_or(TargetError::Character)?;
+    let mut rest = Some(path.strip_prefix('/').ok_or(TargetError::Character)?);
     let mut segments: Vec<Cow<'_, str>> = Vec::with_capacity(8);
-    let mut parts = path.split('/').peekable();
-    while let Some(part) = parts.next() {
-        if part.is_empty() && (parts.peek().is_some() || segments.is_empty()) {
+    while let Some(text) = rest {
+        let (part, after) = first_part(text);
+        if part.is_empty() && (after.is_some() || segments.is_empty()) {
             return Err(TargetError::EmptySegment);
         }
+        rest = after;
         let segment = decode(part)?;
-        if segment.chars().any(|c| c.is_control() || matches!(c, '/' | '\\')) {
+        // what was not encoded holds none of these
+        if let Cow::Owned(text) = &segment
+            && (has_control(text) || text.contains(['/', '\\']))
+        {
             return Err(TargetError::Character);
         }
         if matches!(&*segment, "." | "..") {
@@ -73,11 +79,26 @@ pub fn decode_segments(path: &str) -> Result<Vec<Cow<'_, str>>, TargetError> {
     Ok(segments)
 }
 
-fn decode(text: &str) -> Result<Cow<'_, str>, TargetError> {
-    if text.bytes().any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'<' | b'>' | b'"' | b'#' | b'\\')) {
-        return Err(TargetError::Character);
+/// What stands before the first slash and, if there is one, what stands behind it. Segments are short: looking at each
+/// byte is faster than searching.
+fn first_part(text: &str) -> (&str, Option<&str>) {
+    match text.bytes().position(|byte| byte == b'/').and_then(|at| text.split_at_checked(at)) {
+        Some((part, rest)) => (part, rest.strip_prefix('/')),
+        None => (text, None),
     }
-    if !text.contains('%') {
+}
+
+fn decode(text: &str) -> Result<Cow<'_, str>, TargetError> {
+    let mut is_encoded = false;
+    for byte in text.bytes() {
+        match byte {
+            b'%' => is_encoded = true,
+            b'<' | b'>' | b'"' | b'#' | b'\\' => return Err(TargetError::Character),
+            b'!'..=b'~' => {}
+            _ => return Err(TargetError::Character),
+        }
+    }
+    if !is_encoded {
         return Ok(Cow::Borrowed(text));
     }
     let mut bytes = Vec::with_capacity(text.len());
@@ -144,12 +165,13 @@ impl<'a> Query<'a> {
 fn decode_parameter(text: &str) -> Result<Cow<'_, str>, TargetError> {
     let decoded =
         if text.contains('+') { Cow::Owned(decode(&text.replace('+', "%20"))?.into_owned()) } else { decode(text)? };
-    if decoded.chars().any(char::is_control) { Err(TargetError::Character) } else { Ok(decoded) }
+    if has_control(&decoded) { Err(TargetError::Character) } else { Ok(decoded) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn group_p_spellings() {
@@ -189,5 +211,58 @@ mod tests {
         assert_eq!(query.take("api-version").as_deref(), Some("7"));
         assert_eq!(query.take("x").as_deref(), Some("a b"));
         assert!(query.is_empty());
+    }
+
+    /// The rules of a path, one after the other, each on the whole of a part.
+    fn plain_segments(path: &str) -> Result<Vec<String>, TargetError> {
+        let parts: Vec<&str> = path.strip_prefix('/').ok_or(TargetError::Character)?.split('/').collect();
+        let mut segments = Vec::new();
+        for (index, part) in parts.iter().enumerate() {
+            if part.is_empty() && (index + 1 < parts.len() || index == 0) {
+                return Err(TargetError::EmptySegment);
+            }
+            let segment = plain_decode(part)?;
+            if segment.chars().any(|c| c.is_control() || matches!(c, '/' | '\\')) {
+                return Err(TargetError::Character);
+            }
+            if matches!(&*segment, "." | "..") {
+                return Err(TargetError::DotSegment);
+            }
+            segments.push(segment);
+        }
+        Ok(segments)
+    }
+
+    fn owned_segments(path: &str) -> Result<Vec<String>, TargetError> {
+        decode_segments(path).map(|segments| segments.into_iter().map(Cow::into_owned).collect())
+    }
+
+    fn plain_decode(text: &str) -> Result<String, TargetError> {
+        if !text.chars().all(|c| c.is_ascii_graphic() && !"<>\"#\\".contains(c)) {
+            return Err(TargetError::Character);
+        }
+        let mut pieces = text.split('%');
+        let mut bytes = pieces.next().unwrap().as_bytes().to_vec();
+        for piece in pieces {
+            let digits = piece.get(..2).filter(|digits| digits.chars().all(|c| c.is_ascii_hexdigit()));
+            let digits = digits.ok_or(TargetError::Encoding)?;
+            bytes.push(u8::from_str_radix(digits, 16).unwrap());
+            bytes.extend_from_slice(&piece.as_bytes()[2..]);
+        }
+        String::from_utf8(bytes).map_err(|_| TargetError::Utf8)
+    }
+
+    proptest! {
+        #[test]
+        fn paths_are_decoded_by_the_plain_rules(
+            path in r#"/?([a/.%<>"\\#é \x00\x7f]|%[0-9a-fA-F]{2}|%2[ef]|%5c|%c3%a9|%c2%8[0-9]|a/b|/\.\.){0,8}"#,
+        ) {
+            prop_assert_eq!(owned_segments(&path), plain_segments(&path));
+        }
+
+        #[test]
+        fn any_text_is_decoded_by_the_plain_rules(text in "/\\PC{0,20}") {
+            prop_assert_eq!(owned_segments(&text), plain_segments(&text));
+        }
     }
 }

@@ -350,8 +350,12 @@ pub(super) fn malformed(error: TargetError) -> Fault {
 
 /// Makes a wire name out of a mount and what follows it.
 pub(super) fn join(mount: &str, rest: &[&str]) -> Option<WireName> {
-    if rest.is_empty() {
-        return WireName::parse(mount);
+    let length = mount.len() + rest.iter().map(|part| part.len() + 1).sum::<usize>();
+    let mut name = String::with_capacity(length);
+    name.push_str(mount);
+    for part in rest {
+        name.push('/');
+        name.push_str(part);
     }
-    WireName::parse(&format!("{mount}/{}", rest.join("/")))
+    WireName::from_text(name)
 }
