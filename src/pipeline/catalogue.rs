@@ -6,7 +6,6 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
 
-use super::execute::{Executed, execute, found, untaken, unwrap_value};
 use super::folders::{Extent, Fixed, Names, Place, Search, Walk};
 use super::window::Window;
 use super::{Line, TenantState};
@@ -80,28 +79,9 @@ impl Line<'_> {
     /// One read of a batch, with its own line.
     async fn one_of_many(&self, call: Call, caller: &Caller) -> Result<Disclosure, Fault> {
         let Call { operation, secret } = call;
-        let (tenant, grant) = match self.grant(&secret, operation, caller) {
-            Ok(granted) => granted,
-            Err(no) => return Err(self.refused(Some(caller), no).await),
-        };
-        let backend = grant.route.targets.first().and_then(|target| tenant.backends.get(target.backend as usize));
-        let wraps = backend.is_some_and(|backend| backend.client.capabilities().wraps);
-        let subject = self.subject(Some(caller), operation);
-        let receipt = self.pipeline.auditor.admit_read(subject, Grants::one(grant));
-        let receipt = receipt.ok_or(Fault::of(ErrorKind::Internal))?;
-        let (facts, result) = match execute(tenant, &secret, &receipt, self.now, &self.id_text) {
-            Executed::Done(facts, result) => (facts, result),
-            Executed::Live(reading) => reading.await,
-        };
-        match found(result) {
-            Ok(mut reply) => {
-                if wraps {
-                    unwrap_value(&mut reply);
-                }
-                let disclosed = self.pipeline.auditor.disclose(receipt, &facts, reply).await;
-                disclosed.map_err(|error| self.noted(caller, untaken(error)))
-            }
-            Err(fault) => Err(self.failed(caller, receipt, facts, fault).await),
+        match self.grant(&secret, operation, caller) {
+            Ok(granted) => self.read(&secret, operation, caller, granted).await.map(|(disclosure, _)| disclosure),
+            Err(no) => Err(self.refused(Some(caller), no).await),
         }
     }
 

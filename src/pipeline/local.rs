@@ -152,7 +152,8 @@ pub(super) async fn write(
         SecretAction::Write { value, secret_type, options } => {
             let head = head.unwrap_or_default();
             if let Some(number) = edit::repeated(&head, options.token.as_deref()) {
-                return repeated(records, path, &head, number, &value, now);
+                let held = records.value(path, number)?;
+                return Ok(edit::done_before(&head, number, held, &value, now)?);
             }
             edit::check(&head, &options)?;
             put(records, &writer, path, head, (value, secret_type, options), limits, now).await
@@ -224,26 +225,6 @@ async fn put(
     let (info, gone) = edit::put_with(&mut head, secret_type, options, limits.max_versions, now);
     records.commit(writer, path, &head, Some((info.version, &value)), &gone).await?;
     Ok(Outcome::Written(info, head.metadata))
-}
-
-/// A write that came before under the same identifier: the same value is done already.
-fn repeated(
-    records: &Records,
-    path: &SecretPath,
-    head: &Head,
-    number: u64,
-    value: &SecretValue,
-    now: Timestamp,
-) -> Result<Outcome, LocalError> {
-    let held = records.value(path, number)?;
-    let known = head.versions.get(&number);
-    match (held, known) {
-        (Some(held), Some(known)) if held.expose() == value.expose() => {
-            let info = edit::info(number, known, now).ranked(head.rank(number));
-            Ok(Outcome::Written(info, head.metadata.clone()))
-        }
-        _ => Err(EditError::Reused.into()),
-    }
 }
 
 async fn mark(

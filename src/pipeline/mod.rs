@@ -290,10 +290,9 @@ impl<'a> Line<'a> {
             Err(no) => return Err(self.refused(Some(&caller), no).await),
         };
         let mode = grant.route.mode;
-        let backend = grant.route.targets.first().and_then(|target| tenant.backends.get(target.backend as usize));
-        let mut age_seconds = None;
-        let disclosure = if operation.is_write() {
-            Box::pin(self.write(secret, operation, &caller, grant)).await.inspect_err(|fault| {
+        let backend = tenant.backend(&grant.route).map(|backend| &*backend.name);
+        let (disclosure, age_seconds) = if operation.is_write() {
+            let written = Box::pin(self.write(secret, operation, &caller, grant)).await.inspect_err(|fault| {
                 // what a client may try again, it may
                 let again = matches!(
                     fault.kind,
@@ -302,30 +301,42 @@ impl<'a> Line<'a> {
                 if let Some(signature) = caller.signature.filter(|_| again) {
                     self.pipeline.seen.forget(caller.principal.tenant(), signature);
                 }
-            })?
+            });
+            (written?, None)
         } else {
-            let subject = self.subject(Some(&caller), operation);
-            let receipt = self.pipeline.auditor.admit_read(subject, Grants::one(grant));
-            let receipt = receipt.ok_or(Fault::of(ErrorKind::Internal))?;
-            let (facts, result) = match execute(tenant, &secret, &receipt, self.now, &self.id_text) {
-                Executed::Done(facts, result) => (facts, result),
-                Executed::Live(reading) => reading.await,
-            };
-            age_seconds = facts.age_seconds;
-            match found(result) {
-                Ok(mut reply) => {
-                    if self.state.kind == WireKind::Aws && backend.is_some_and(|it| it.client.capabilities().wraps) {
-                        unwrap_value(&mut reply);
-                    }
-                    let disclosed = self.pipeline.auditor.disclose(receipt, &facts, reply).await;
-                    disclosed.map_err(|error| self.noted(&caller, untaken(error)))?
-                }
-                Err(fault) => return Err(self.failed(&caller, receipt, facts, fault).await),
-            }
+            self.read(&secret, operation, &caller, (tenant, grant)).await?
         };
-        let backend = backend.map(|backend| &*backend.name);
         let reveal = Reveal { mode: Some(mode), backend, age_seconds, ..self.reveal() };
         Ok(self.state.frontend.encode(shape, Answer::Secret(disclosure), reveal))
+    }
+
+    /// A read that is granted: its line, and how old the copy is that was read, in seconds.
+    async fn read(
+        &self,
+        secret: &SecretCall,
+        operation: Operation,
+        caller: &Caller,
+        (tenant, grant): (&TenantState, Grant),
+    ) -> Result<(Disclosure, Option<u64>), Fault> {
+        let backend = tenant.backend(&grant.route);
+        let subject = self.subject(Some(caller), operation);
+        let receipt = self.pipeline.auditor.admit_read(subject, Grants::one(grant));
+        let receipt = receipt.ok_or(Fault::of(ErrorKind::Internal))?;
+        let (facts, result) = match execute(tenant, secret, &receipt, self.now, &self.id_text) {
+            Executed::Done(facts, result) => (facts, result),
+            Executed::Live(reading) => reading.await,
+        };
+        match found(result) {
+            Ok(mut reply) => {
+                if self.state.kind == WireKind::Aws && backend.is_some_and(|it| it.client.capabilities().wraps) {
+                    unwrap_value(&mut reply);
+                }
+                let disclosed = self.pipeline.auditor.disclose(receipt, &facts, reply).await;
+                let disclosed = disclosed.map_err(|error| self.noted(caller, untaken(error)))?;
+                Ok((disclosed, facts.age_seconds))
+            }
+            Err(fault) => Err(self.failed(caller, receipt, facts, fault).await),
+        }
     }
 
     /// Mapping, policy, and what may be written at all.

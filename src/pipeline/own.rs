@@ -9,7 +9,8 @@ use crate::mapping::Route;
 use crate::policy::{Resource, SystemArea};
 use crate::secret::{Action, Folder, Mode, Operation, SecretPath, Tenant, WireKind};
 use crate::wire::{
-    AdminRequest, Answer, Fault, LoginProof, LoginRequest, Probe, Shape, SystemRequest, TokenRequest, WireResponse,
+    About, AdminRequest, Answer, Fault, LoginProof, LoginRequest, Probe, Shape, SystemRequest, TokenRequest,
+    WireResponse,
 };
 
 pub(super) const fn token_operation(request: &TokenRequest) -> Operation {
@@ -65,9 +66,8 @@ impl Line<'_> {
                     ErrorKind::Unauthenticated => Refusal::Unauthenticated,
                     kind => Refusal::Other { kind, path: None },
                 };
-                // the aws wire logs in by another protocol than it reads by
-                let preflight = self.state.kind == WireKind::Aws;
-                Err(self.refused(None, No::new(refusal, Fault { preflight, ..login_fault(&error) })).await)
+                let fault = Fault { about: About::Login, ..login_fault(&error) };
+                Err(self.refused(None, No::new(refusal, fault)).await)
             }
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{FederationView, LocalLimits};
 use crate::backend::Backend;
 use crate::identity::Directory;
-use crate::mapping::{Router, RuleId, Table};
+use crate::mapping::{Route, Router, RuleId, Table};
 use crate::policy::Policies;
 use crate::seal::Records;
 use crate::secret::{BackendId, RuleSettings, SecretPath, Tenant, WireKind};
@@ -100,6 +100,12 @@ impl TenantState {
             Some(Guard::Hidden) => true,
             Some(Guard::WriteOnly) => !is_write,
         }
+    }
+
+    /// The backend that is asked first where a route leads; `None` for the local store.
+    #[must_use]
+    pub fn backend(&self, route: &Route) -> Option<&BackendState> {
+        self.backends.get(route.targets.first()?.backend as usize)
     }
 
     /// Which segment of a rule's remote names marks KV version 2.

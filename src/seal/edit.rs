@@ -10,7 +10,7 @@ mod marks;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-pub use self::labels::{CURRENT, MOST_LABELS, PREVIOUS, attach, check_move, relabel, repeated, select};
+pub use self::labels::{CURRENT, MOST_LABELS, PREVIOUS, attach, check_move, done_before, relabel, repeated, select};
 pub use self::marks::{Mark, bury, delete, is_tombstone, make, mark, named, restore};
 use super::{Head, HeadVersion};
 use crate::clock::Timestamp;

@@ -183,6 +183,7 @@ mod tests {
 
     use super::*;
     use crate::store::MemoryStore;
+    use crate::store::tests::leaves_the_rest_to_inner;
 
     /// A store whose reads are counted and, while the gate is shut, wait after they have found something.
     #[derive(Default)]
@@ -203,26 +204,7 @@ mod tests {
             found
         }
 
-        fn scan(
-            &self,
-            table: Table,
-            tenant: &[u8; 16],
-            visit: &mut dyn FnMut(&RecordKey, &Sealed) -> bool,
-        ) -> Result<(), StoreError> {
-            self.inner.scan(table, tenant, visit)
-        }
-
-        fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-            self.inner.meta(key)
-        }
-
-        fn metas(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-            self.inner.metas(prefix)
-        }
-
-        fn is_empty(&self) -> Result<bool, StoreError> {
-            self.inner.is_empty()
-        }
+        leaves_the_rest_to_inner!();
 
         async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
             self.inner.commit(batch).await

@@ -157,29 +157,17 @@ mod tests {
     use crate::secret::SecretType;
 
     fn info(version: u64) -> VersionInfo {
-        let created_at = Timestamp::from_secs(version);
-        VersionInfo {
-            version,
-            native_id: None,
-            created_at,
-            state: VersionState::Current,
-            deletes_at: None,
-            ..VersionInfo::default()
-        }
+        VersionInfo { version, created_at: Timestamp::from_secs(version), ..VersionInfo::default() }
     }
 
     fn described(versions: Vec<VersionInfo>) -> Described {
         Described {
-            metadata: Metadata::new(),
             current_version: versions.last().map_or(0, |info| info.version),
             oldest_version: versions.first().map_or(0, |info| info.version),
             created_at: Timestamp::from_secs(1),
             updated_at: Timestamp::from_secs(9),
-            cas_required: false,
-            max_versions: 0,
-            delete_after_secs: 0,
-            purges_at: None,
             versions,
+            ..Described::default()
         }
     }
 

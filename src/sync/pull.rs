@@ -236,15 +236,7 @@ mod tests {
     use crate::secret::Metadata;
 
     fn info(version: u64) -> VersionInfo {
-        let created_at = Timestamp::from_secs(100 + version);
-        VersionInfo {
-            version,
-            native_id: None,
-            created_at,
-            state: VersionState::Current,
-            deletes_at: None,
-            ..VersionInfo::default()
-        }
+        VersionInfo { version, created_at: Timestamp::from_secs(100 + version), ..VersionInfo::default() }
     }
 
     fn remote(versions: Vec<VersionInfo>) -> Described {
@@ -256,9 +248,8 @@ mod tests {
             updated_at: Timestamp::from_secs(200),
             cas_required: true,
             max_versions: 5,
-            delete_after_secs: 0,
-            purges_at: None,
             versions,
+            ..Described::default()
         }
     }
 

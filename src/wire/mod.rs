@@ -346,8 +346,8 @@ pub struct Fault {
     pub detail: Option<&'static str>,
     /// Seconds after which a retry makes sense.
     pub retry_after: Option<u64>,
-    /// Whether the wire's idiom for a refused credential pre-check applies (vault's mount preflight).
-    pub preflight: bool,
+    /// What was refused.
+    pub about: About,
     /// The methods the resource has, where the request's is not one of them.
     pub allow: Option<&'static str>,
 }
@@ -356,13 +356,13 @@ impl Fault {
     /// A fault without further detail.
     #[must_use]
     pub const fn of(kind: ErrorKind) -> Self {
-        Self { kind, detail: None, retry_after: None, preflight: false, allow: None }
+        Self { kind, detail: None, retry_after: None, about: About::Call, allow: None }
     }
 
     /// A fault that says what was wrong.
     #[must_use]
     pub const fn because(kind: ErrorKind, detail: &'static str) -> Self {
-        Self { kind, detail: Some(detail), retry_after: None, preflight: false, allow: None }
+        Self { kind, detail: Some(detail), retry_after: None, about: About::Call, allow: None }
     }
 
     /// A request that cannot be understood.
@@ -370,6 +370,17 @@ impl Fault {
     pub const fn malformed(detail: &'static str) -> Self {
         Self::because(ErrorKind::Malformed, detail)
     }
+}
+
+/// What was refused, where wires have other words for it than for the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// A call like any other.
+    Call,
+    /// The question which mount a path belongs to, which clients of the vault wire ask before a call.
+    Preflight,
+    /// A login. That of the aws wire is STS, another protocol than its calls.
+    Login,
 }
 
 /// The server role of a wire: bytes to calls and answers to bytes, without IO.

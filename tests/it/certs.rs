@@ -10,13 +10,28 @@ use rcgen::{
     SanType,
 };
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned, SupportedProtocolVersion};
 
 /// A certificate and its key, PEM.
 pub(crate) struct Pair {
     pub(crate) certificate: String,
     pub(crate) key: String,
+}
+
+impl Pair {
+    /// What a server of a test's own shows it with.
+    pub(crate) fn serving(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ServerConfig> {
+        let chain = vec![CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        Arc::new(config)
+    }
 }
 
 /// Signs certificates. Clones sign with the same key.
@@ -39,25 +54,32 @@ impl Authority {
 
     /// A certificate for a server on loopback.
     pub(crate) fn server(&self) -> Pair {
-        let params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
-        self.sign(params, ExtendedKeyUsagePurpose::ServerAuth)
+        self.server_called(&["localhost", "127.0.0.1"])
     }
 
     /// A certificate for a server of these names and addresses.
     pub(crate) fn server_called(&self, names: &[&str]) -> Pair {
+        self.server_but(names, |_| {})
+    }
+
+    /// As [`Self::server_called`], with something else about it.
+    pub(crate) fn server_but(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Pair {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        self.sign(CertificateParams::new(names).unwrap(), ExtendedKeyUsagePurpose::ServerAuth)
+        let mut params = CertificateParams::new(names).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        change(&mut params);
+        self.sign(&params)
     }
 
     /// A certificate for a client with one URI as its name.
     pub(crate) fn client(&self, uri: &str) -> Pair {
         let mut params = CertificateParams::default();
         params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
-        self.sign(params, ExtendedKeyUsagePurpose::ClientAuth)
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(&params)
     }
 
-    fn sign(&self, mut params: CertificateParams, usage: ExtendedKeyUsagePurpose) -> Pair {
-        params.extended_key_usages = vec![usage];
+    fn sign(&self, params: &CertificateParams) -> Pair {
         let key = KeyPair::generate().unwrap();
         let issuer: &Issuer<'static, KeyPair> = &self.0;
         let certificate = params.signed_by(&key, issuer).unwrap();

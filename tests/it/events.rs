@@ -10,9 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::{DEFAULT_VERSIONS, ServerConnection, StreamOwned};
 use serde_json::Value;
 
 use crate::certs::{Authority, Pair};
@@ -302,15 +300,7 @@ fn events_stream_over_http2() {
 
 /// A receiver over TLS: the port, and the requests it was sent over connections that stood.
 fn receive_over_tls(pair: &Pair) -> (String, Arc<Mutex<Vec<String>>>) {
-    let chain = vec![CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap()];
-    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    let config = Arc::new(config);
+    let config = pair.serving(DEFAULT_VERSIONS);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://localhost:{}/hook", listener.local_addr().unwrap().port());
     let seen: Arc<Mutex<Vec<String>>> = Arc::default();

@@ -5,9 +5,10 @@
 #![allow(dead_code, reason = "a tool box: what one suite does not need the next one does")]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::TcpStream;
 use std::sync::{Arc, Condvar, Mutex};
+
+use crate::harness::{Listening, read_headers};
 
 /// The token the stub gives to whoever logs in.
 pub(crate) const STUB_TOKEN: &str = "s.StubStubStubStubStubStub";
@@ -34,48 +35,26 @@ type Answer = dyn Fn(&Seen) -> (u16, String) + Send + Sync;
 
 /// The server. Ends with its value; a request that waits in the test's function is not cut off.
 pub(crate) struct Stub {
-    address: String,
+    listening: Listening,
     seen: Arc<Mutex<Vec<Seen>>>,
-    ended: Arc<AtomicBool>,
 }
 
 impl Stub {
     /// Starts one that answers with what the function says: a status and a JSON body.
     pub(crate) fn start(answer: impl Fn(&Seen) -> (u16, String) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
-        let ended = Arc::new(AtomicBool::new(false));
-        let answer: Arc<Answer> = Arc::new(answer);
-        let (kept, end) = (seen.clone(), ended.clone());
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                if end.load(Ordering::SeqCst) {
-                    return;
-                }
-                let (kept, answer) = (kept.clone(), answer.clone());
-                // a peer that goes away ends its thread
-                std::thread::spawn(move || drop(stream.and_then(|stream| serve(stream, &kept, &*answer))));
-            }
-        });
-        Self { address, seen, ended }
+        let kept = seen.clone();
+        Self { listening: Listening::start(move |stream| serve(stream, &kept, &answer)), seen }
     }
 
     /// `127.0.0.1:PORT`.
     pub(crate) fn address(&self) -> &str {
-        &self.address
+        self.listening.address()
     }
 
     /// Everything it was asked, its logins included.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
-    }
-}
-
-impl Drop for Stub {
-    fn drop(&mut self) {
-        self.ended.store(true, Ordering::SeqCst);
-        drop(TcpStream::connect(&self.address));
     }
 }
 
@@ -130,13 +109,7 @@ fn read(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<Seen>> {
     }
     let mut words = line.split_whitespace().map(str::to_owned);
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let mut headers = Vec::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        let Some((name, value)) = line.trim_end().split_once(':') else { break };
-        headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
-    }
+    let headers = read_headers(reader)?;
     let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut body)?;

@@ -1,10 +1,10 @@
 //! Which version a call means, and the labels versions carry: two that say a version's place, and a bounded number that
 //! clients give.
 
-use super::EditError;
+use super::{EditError, info};
 use crate::clock::Timestamp;
 use crate::seal::Head;
-use crate::secret::{LabelMove, VersionSelector};
+use crate::secret::{LabelMove, Outcome, SecretValue, VersionSelector};
 
 /// The label of the version that is read when none is named.
 pub const CURRENT: &str = "AWSCURRENT";
@@ -19,6 +19,26 @@ pub const MOST_LABELS: usize = 20;
 pub fn repeated(head: &Head, token: Option<&str>) -> Option<u64> {
     let token = token?;
     head.versions.iter().find(|(_, known)| known.native.as_deref() == Some(token)).map(|(number, _)| *number)
+}
+
+/// The answer to a write that came before, as version `number`, of which `held` is kept: the same value is done already.
+///
+/// # Errors
+/// When it is another value, or the version's is not kept.
+pub fn done_before(
+    head: &Head,
+    number: u64,
+    held: Option<SecretValue>,
+    value: &SecretValue,
+    now: Timestamp,
+) -> Result<Outcome, EditError> {
+    match (held, head.versions.get(&number)) {
+        (Some(held), Some(known)) if held.expose() == value.expose() => {
+            let info = info(number, known, now).ranked(head.rank(number));
+            Ok(Outcome::Written(info, head.metadata.clone()))
+        }
+        _ => Err(EditError::Reused),
+    }
 }
 
 /// The version a selector names; `None` if there is none.

@@ -4,8 +4,6 @@ mod crash;
 mod keys;
 mod records;
 
-use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -14,7 +12,8 @@ use zeroize::Zeroizing;
 
 use super::{Head, HeadVersion, KeyProvider, Keyring, Records, RootKey, SealError, Wrapped};
 use crate::secret::{SecretPath, SecretValue, Tenant};
-use crate::store::{Batch, MemoryStore, RecordKey, Sealed, Store, StoreError, Table};
+use crate::store::tests::{Scratch, leaves_the_rest_to_inner};
+use crate::store::{Batch, MemoryStore, RecordKey, Sealed, Store, StoreError};
 
 /// A provider whose key is one byte over and over.
 struct Fixed(u8);
@@ -59,26 +58,7 @@ impl Store for Mortal {
         self.inner.read(key)
     }
 
-    fn scan(
-        &self,
-        table: Table,
-        tenant: &[u8; 16],
-        visit: &mut dyn FnMut(&RecordKey, &Sealed) -> bool,
-    ) -> Result<(), StoreError> {
-        self.inner.scan(table, tenant, visit)
-    }
-
-    fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.inner.meta(key)
-    }
-
-    fn metas(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-        self.inner.metas(prefix)
-    }
-
-    fn is_empty(&self) -> Result<bool, StoreError> {
-        self.inner.is_empty()
-    }
+    leaves_the_rest_to_inner!();
 
     async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         match self.left.fetch_sub(1, Ordering::SeqCst) {
@@ -89,28 +69,6 @@ impl Store for Mortal {
             }
             _ => Err(StoreError::Closed),
         }
-    }
-}
-
-/// A directory of its own for one test, removed when dropped.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("scaivault-seal-{}-{name}", std::process::id()));
-        drop(fs::remove_dir_all(&path));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self) -> PathBuf {
-        self.0.join("store/store.redb")
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.0));
     }
 }
 

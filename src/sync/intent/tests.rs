@@ -35,16 +35,12 @@ fn described(states: &[VersionState]) -> Described {
         })
         .collect();
     Described {
-        metadata: Metadata::new(),
         current_version: versions.len() as u64,
         oldest_version: 1,
         created_at: Timestamp::from_secs(1),
         updated_at: Timestamp::from_secs(1),
-        cas_required: false,
-        max_versions: 0,
-        delete_after_secs: 0,
-        purges_at: None,
         versions,
+        ..Described::default()
     }
 }
 

@@ -100,14 +100,7 @@ impl Fake {
         }
         let version = secret.versions.last().map_or(1, |(info, _)| info.version + 1);
         let created_at = if bare { Timestamp::default() } else { now };
-        let info = VersionInfo {
-            version,
-            native_id: None,
-            created_at,
-            state: VersionState::Current,
-            deletes_at: None,
-            ..VersionInfo::default()
-        };
+        let info = VersionInfo { version, created_at, ..VersionInfo::default() };
         secret.versions.push((info.clone(), value.to_vec()));
         info
     }
@@ -273,11 +266,8 @@ impl Backend for Fake {
             oldest_version: versions.first().map_or(0, |info| info.version),
             created_at: secret.created,
             updated_at: versions.last().map_or(secret.created, |info| info.created_at),
-            cas_required: false,
-            max_versions: 0,
-            delete_after_secs: 0,
-            purges_at: None,
             versions,
+            ..Described::default()
         };
         Ok(Reply::Neutral(Outcome::Described(Box::new(described))))
     }

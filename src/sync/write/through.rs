@@ -134,7 +134,8 @@ impl Replica {
         options: WriteOptions,
     ) -> Result<Planned, WriteError> {
         if let Some(number) = edit::repeated(head, options.token.as_deref()) {
-            return self.repeated(errand, head, number, &value);
+            let held = self.records.value(errand.path, number)?;
+            return Ok(Planned::Nothing(edit::done_before(head, number, held, &value, errand.clock.now())?));
         }
         edit::check(head, &options)?;
         let WriteOptions { metadata, merge, token, stages, .. } = options;
@@ -199,24 +200,6 @@ impl Replica {
             (false, _) => Err(WriteError::Unsupported),
             (true, false) => Ok(Planned::Nothing(Outcome::NotFound)),
             (true, true) => Ok(Planned::Step(step(Vec::new()), None)),
-        }
-    }
-
-    /// A write that came before under the same identifier: the same value is done already.
-    fn repeated(
-        &self,
-        errand: &Errand<'_>,
-        head: &Head,
-        number: u64,
-        value: &SecretValue,
-    ) -> Result<Planned, WriteError> {
-        let held = self.records.value(errand.path, number)?;
-        match (held, head.versions.get(&number)) {
-            (Some(held), Some(known)) if held.expose() == value.expose() => {
-                let info = edit::info(number, known, errand.clock.now()).ranked(head.rank(number));
-                Ok(Planned::Nothing(Outcome::Written(info, head.metadata.clone())))
-            }
-            _ => Err(edit::EditError::Reused.into()),
         }
     }
 

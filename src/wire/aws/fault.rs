@@ -12,7 +12,7 @@ use super::{encode, sts};
 use crate::error::ErrorKind;
 use crate::identity::{SIGNATURE_INCOMPLETE, SIGNATURE_MISSING};
 use crate::secret::detail;
-use crate::wire::{Fault, Reveal, WireResponse};
+use crate::wire::{About, Fault, Reveal, WireResponse};
 
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 
@@ -125,7 +125,8 @@ impl Trouble {
 
 pub(super) fn render(fault: Fault, reveal: Reveal<'_>) -> WireResponse {
     // a failed login is told in the protocol it came in
-    let mut response = if fault.preflight { sts::problem(fault, reveal) } else { words(fault).render(reveal) };
+    let is_login = fault.about == About::Login;
+    let mut response = if is_login { sts::problem(fault, reveal) } else { words(fault).render(reveal) };
     if let Some(after) = fault.retry_after {
         response.headers.insert(header::RETRY_AFTER, HeaderValue::from(after));
     }

@@ -9,7 +9,8 @@ use super::{Shape, encode, keys};
 use crate::error::ErrorKind;
 use crate::identity::{AccessKey, Credential};
 use crate::wire::{
-    Decoded, Fault, LoginProof, LoginRequest, Query, Request, Reveal, Shape as WireShape, WireRequest, WireResponse,
+    About, Decoded, Fault, LoginProof, LoginRequest, Query, Request, Reveal, Shape as WireShape, WireRequest,
+    WireResponse,
 };
 
 /// What configuration calls this way in.
@@ -28,7 +29,7 @@ const POLICY: &str = "Session policies and ProviderId are not supported by scaiv
 
 /// A failure in the protocol of this call.
 const fn no(kind: ErrorKind, detail: &'static str) -> Fault {
-    Fault { preflight: true, ..Fault::because(kind, detail) }
+    Fault { about: About::Login, ..Fault::because(kind, detail) }
 }
 
 pub(super) fn decode<'r>(request: &WireRequest<'r>) -> Result<Decoded<'r>, Fault> {

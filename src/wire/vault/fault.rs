@@ -6,7 +6,7 @@ use http::{HeaderValue, StatusCode, header};
 use super::body::{COMPRESSED, WRONG_MEDIA_TYPE};
 use super::decode::MISSING_REQUEST_HEADER;
 use crate::error::ErrorKind;
-use crate::wire::{Fault, Reveal, WireResponse};
+use crate::wire::{About, Fault, Reveal, WireResponse};
 
 pub(super) fn render(fault: Fault, reveal: Reveal<'_>) -> WireResponse {
     let (status, text) = words(fault);
@@ -32,7 +32,7 @@ fn words(fault: Fault) -> (StatusCode, Option<&'static str>) {
         ErrorKind::Malformed => (StatusCode::BAD_REQUEST, detail("malformed request")),
         ErrorKind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, detail("http: request body too large")),
         ErrorKind::Unauthenticated => (StatusCode::FORBIDDEN, detail("permission denied")),
-        ErrorKind::Denied if fault.preflight => (
+        ErrorKind::Denied if fault.about == About::Preflight => (
             StatusCode::FORBIDDEN,
             Some("preflight capability check returned 403, please ensure client's policies grant access to the path"),
         ),

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::decode::{self, Target, Verb};
 use super::{Shape, body, lease_call};
 use crate::error::ErrorKind;
-use crate::wire::{Fault, Probe, Query, Request, SystemRequest};
+use crate::wire::{About, Fault, Probe, Query, Request, SystemRequest};
 
 const MAX_PROBES: usize = 64;
 
@@ -23,7 +23,7 @@ pub(super) fn decode(rest: &[&str], target: &mut Target<'_, '_>) -> Result<(Requ
         (["internal", "ui", "mounts"], Verb::Read) => SystemRequest::UiMounts,
         (["internal", "ui", "mounts", path @ ..], Verb::Read) => match decode::mount_of(path, target.facts) {
             Some((mount, _)) => SystemRequest::UiMount(mount.path.clone()),
-            None => return Err(Fault { preflight: true, ..Fault::of(ErrorKind::Denied) }),
+            None => return Err(Fault { about: About::Preflight, ..Fault::of(ErrorKind::Denied) }),
         },
         (["capabilities-self"], Verb::Write) => SystemRequest::Capabilities(probes(target)?),
         (["leases", verb, rest @ ..], Verb::Write) => return lease_call::decode(verb, rest, target),

@@ -1,11 +1,13 @@
 //! Any wire, any store: AWS clients read from Vault and Vault clients from AWS, live and from a copy, by one set of rules for
 //! values, versions and names.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde_json::{Value, json};
 
 use super::relay::Relay;
 use super::sign::ACCOUNT;
-use super::world::{Client, Desk, admin, app, backend, builder, config, secret};
+use super::world::{Client, Desk, admin, app, backend, backends, builder, config, secret, token};
 use crate::harness::{ADMIN, Proxy, Response};
 use crate::peers::{Aws, moto, openbao};
 
@@ -158,16 +160,19 @@ fn every_wire_reads_every_store_from_copies() {
     every_wire("sync");
 }
 
+/// A proxy that copies what moto holds below `NAME/` to `external/aws/`, and writes through.
+fn through(server: &Aws, address: &str, name: &str) -> Proxy {
+    let keys = ["mode: sync", "sync_interval: 1h", "write_mode: write_through"];
+    let one = backend("aws", address, OWN_REGION, &keys, &[&format!("from: 'external/aws/**', to: '{name}/**'")]);
+    builder(server).config(&config(STORE, &backends(&[one]))).start()
+}
+
 /// A write over one wire reaches a store of another vendor, and comes back the same.
 #[test]
 fn writes_are_carried_through_to_the_other_vendor() {
     let server = moto();
     let direct = fill(server, "cross-through");
-    let rule = "from: 'external/aws/**', to: 'cross-through/**'";
-    let keys = ["mode: sync", "sync_interval: 1h", "write_mode: write_through"];
-    let one = backend("aws", server.address(), OWN_REGION, &keys, &[rule]);
-    let rest = super::world::backends(&[one]);
-    let proxy = builder(server).config(&config(STORE, &rest)).start();
+    let proxy = through(server, server.address(), "cross-through");
     let desk = Desk::of(&proxy, "aws");
     desk.complete();
 
@@ -190,6 +195,65 @@ fn writes_are_carried_through_to_the_other_vendor() {
     assert!(direct.ok("DescribeSecret", &json!({"SecretId": "cross-through/made"}))["DeletedDate"].is_number());
     client.ok("RestoreSecret", &json!({"SecretId": "external/aws/made"}));
     assert_eq!(direct.text("cross-through/made"), "made here");
+    let report = desk.complete();
+    assert_eq!((&report["conflicts"], &report["updated"]), (&json!(0), &json!(0)), "{report:#}");
+}
+
+/// One secret below `cross-labels/`: three versions, the last of them beside the current one as `GREEN`.
+fn staged(direct: &Client) -> [String; 3] {
+    let name = "cross-labels/one";
+    let versions = [token(), token(), token()];
+    let [first, second, third] = &versions;
+    direct.ok("CreateSecret", &json!({"Name": name, "SecretString": "one", "ClientRequestToken": first}));
+    direct.ok("PutSecretValue", &json!({"SecretId": name, "SecretString": "two", "ClientRequestToken": second}));
+    let green =
+        json!({"SecretId": name, "SecretString": "three", "ClientRequestToken": third, "VersionStages": ["GREEN"]});
+    direct.ok("PutSecretValue", &green);
+    versions
+}
+
+/// A label goes to the version the client names, and a deletion keeps the window the client gives it.
+#[test]
+fn labels_and_recovery_windows_are_carried_through() {
+    const WEEK: f64 = 7.0 * 86_400.0;
+    let (server, id) = (moto(), "external/aws/one");
+    let direct = Client::direct(server, OWN_REGION);
+    let [first, second, third] = staged(&direct);
+    let there = || direct.ok("DescribeSecret", &json!({"SecretId": "cross-labels/one"}));
+    let relay = Relay::to(server.address());
+    let sent = |operation: &str| {
+        let mut calls = relay.calls();
+        calls.retain(|call| call.operation == operation);
+        calls.pop().unwrap_or_else(|| panic!("no {operation}: {:?}", relay.calls())).parameters
+    };
+    let proxy = through(server, relay.address(), "cross-labels");
+    let desk = Desk::of(&proxy, "aws");
+    desk.complete();
+    let client = Client::of(&proxy, admin());
+
+    for (stage, from, to, labels) in [
+        ("AWSCURRENT", &second, &third, json!({&first: [], &second: ["AWSPREVIOUS"], &third: ["GREEN", "AWSCURRENT"]})),
+        ("GREEN", &third, &second, json!({&first: [], &second: ["AWSPREVIOUS", "GREEN"], &third: ["AWSCURRENT"]})),
+    ] {
+        let moved = |id: &str| json!({"SecretId": id, "VersionStage": stage, "RemoveFromVersionId": from, "MoveToVersionId": to});
+        client.ok("UpdateSecretVersionStage", &moved(id));
+        assert_eq!(sent("UpdateSecretVersionStage"), moved("cross-labels/one"));
+        assert_eq!(there()["VersionIdsToStages"], labels, "{stage}");
+    }
+    let green = client.ok("GetSecretValue", &json!({"SecretId": id, "VersionStage": "GREEN"}));
+    assert_eq!((&green["VersionId"], &green["SecretString"]), (&json!(second), &json!("two")));
+    assert_eq!(client.text(id), "three");
+
+    let deleted = client.ok("DeleteSecret", &json!({"SecretId": id, "RecoveryWindowInDays": 7}));
+    assert_eq!(sent("DeleteSecret"), json!({"SecretId": "cross-labels/one", "RecoveryWindowInDays": 7}));
+    let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64() + WEEK;
+    for date in [&deleted["DeletionDate"], &there()["DeletedDate"]] {
+        assert!((date.as_f64().unwrap() - end).abs() < 600.0, "{date} is not a week from now, {end}");
+    }
+    assert_eq!(client.refused("GetSecretValue", &json!({"SecretId": id})), "InvalidRequestException");
+    client.ok("RestoreSecret", &json!({"SecretId": id}));
+    assert_eq!(sent("RestoreSecret"), json!({"SecretId": "cross-labels/one"}));
+    assert_eq!((&there()["DeletedDate"], client.text(id).as_str()), (&Value::Null, "three"));
     let report = desk.complete();
     assert_eq!((&report["conflicts"], &report["updated"]), (&json!(0), &json!(0)), "{report:#}");
 }

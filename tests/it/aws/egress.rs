@@ -2,18 +2,14 @@
 //! is spoken to in that host's name. So clients go where they really go, by name and with TLS.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
-use std::thread;
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::{DEFAULT_VERSIONS, ServerConfig, ServerConnection, StreamOwned};
 
 use super::relay::{Line, Relay};
-use crate::certs::{Authority, Pair};
-use crate::harness::ProxyBuilder;
+use crate::certs::Authority;
+use crate::harness::{Listening, ProxyBuilder};
 
 /// Whom it can speak as; the first one is itself.
 const NAMES: [&str; 4] =
@@ -21,15 +17,13 @@ const NAMES: [&str; 4] =
 
 /// A running forward proxy. Ends with its value.
 pub(super) struct Egress {
-    address: String,
+    listening: Listening,
     is_sealed: bool,
     authority: Authority,
     asked: Arc<Mutex<Vec<String>>>,
-    is_over: Arc<AtomicBool>,
 }
 
 /// What a connection needs.
-#[derive(Clone)]
 struct Means {
     tls: Arc<ServerConfig>,
     line: Arc<Line>,
@@ -41,28 +35,15 @@ impl Egress {
     pub(super) fn before(relay: &Relay, is_sealed: bool) -> Self {
         let authority = Authority::new("whom the machine trusts");
         let asked: Arc<Mutex<Vec<String>>> = Arc::default();
-        let tls = configuration(&authority.server_called(&NAMES));
+        let tls = authority.server_called(&NAMES).serving(DEFAULT_VERSIONS);
         let means = Means { tls, line: relay.line(), asked: asked.clone() };
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let is_over = Arc::new(AtomicBool::new(false));
-        let over = is_over.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                if over.load(Ordering::SeqCst) {
-                    return;
-                }
-                let means = means.clone();
-                // whoever hangs up ends their thread
-                thread::spawn(move || drop(stream.and_then(|stream| means.begin(stream, is_sealed))));
-            }
-        });
-        Self { address, is_sealed, authority, asked, is_over }
+        let listening = Listening::start(move |stream| means.begin(stream, is_sealed));
+        Self { listening, is_sealed, authority, asked }
     }
 
     /// As a `proxy_url`.
     pub(super) fn url(&self) -> String {
-        format!("{}://{}", if self.is_sealed { "https" } else { "http" }, self.address)
+        format!("{}://{}", if self.is_sealed { "https" } else { "http" }, self.listening.address())
     }
 
     /// The builder of a proxy on a machine that trusts whom this one speaks as, and nobody else.
@@ -78,13 +59,6 @@ impl Egress {
         asked.sort();
         asked.dedup();
         asked
-    }
-}
-
-impl Drop for Egress {
-    fn drop(&mut self) {
-        self.is_over.store(true, Ordering::SeqCst);
-        drop(TcpStream::connect(&self.address));
     }
 }
 
@@ -112,16 +86,4 @@ impl Means {
         stream.flush()?;
         self.line.carry(self.tls(stream)?)
     }
-}
-
-fn configuration(pair: &Pair) -> Arc<ServerConfig> {
-    let chain = vec![CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap()];
-    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    Arc::new(config)
 }

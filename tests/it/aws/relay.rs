@@ -1,14 +1,12 @@
 //! What stands between the proxy and a stand-in for AWS: remembers every call, and can answer in the stand-in's place.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
-use std::thread;
 
 use serde_json::Value;
 
-use crate::harness::{Connection, Response};
+use crate::harness::{Connection, Listening, Response, read_headers};
 
 /// A call as it came from the proxy.
 #[derive(Clone, Debug)]
@@ -68,7 +66,7 @@ type Decide = dyn Fn(&Call) -> Fate + Send + Sync;
 
 /// A running relay. Ends with its value.
 pub(super) struct Relay {
-    address: String,
+    listening: Listening,
     line: Arc<Line>,
 }
 
@@ -77,37 +75,23 @@ pub(super) struct Line {
     upstream: String,
     calls: Mutex<Vec<Call>>,
     decide: Mutex<Arc<Decide>>,
-    is_over: AtomicBool,
 }
 
 impl Relay {
     /// One to `127.0.0.1:PORT` that passes everything on.
     pub(super) fn to(upstream: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
         let line = Arc::new(Line {
             upstream: upstream.to_owned(),
             calls: Mutex::default(),
             decide: Mutex::new(Arc::new(|_: &Call| Fate::Pass)),
-            is_over: AtomicBool::new(false),
         });
         let kept = line.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                if kept.is_over.load(Ordering::SeqCst) {
-                    return;
-                }
-                let line = kept.clone();
-                // whoever hangs up ends their thread
-                thread::spawn(move || drop(stream.and_then(|client| line.begin(client))));
-            }
-        });
-        Self { address, line }
+        Self { listening: Listening::start(move |client| kept.begin(client)), line }
     }
 
     /// `127.0.0.1:PORT` of this end.
     pub(super) fn address(&self) -> &str {
-        &self.address
+        self.listening.address()
     }
 
     /// For connections that come by another way.
@@ -133,13 +117,6 @@ impl Relay {
     /// Begins to count anew.
     pub(super) fn forget(&self) {
         self.line.calls.lock().unwrap().clear();
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        self.line.is_over.store(true, Ordering::SeqCst);
-        drop(TcpStream::connect(&self.address));
     }
 }
 
@@ -190,13 +167,7 @@ fn read(reader: &mut impl BufRead) -> io::Result<Option<Call>> {
         return Ok(None);
     }
     let target = line.split(' ').nth(1).unwrap_or("/").to_owned();
-    let mut headers = Vec::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        let Some((name, value)) = line.trim_end().split_once(':') else { break };
-        headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
-    }
+    let headers = read_headers(reader)?;
     let header = |wanted: &str| headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
     let mut body = vec![0; header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0)];
     reader.read_exact(&mut body)?;

@@ -6,15 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    date_time_ymd,
-};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, date_time_ymd};
+use rustls::{DEFAULT_VERSIONS, ServerConnection, StreamOwned, SupportedProtocolVersion};
 
 use super::{READ_OK, proxy_with};
+use crate::certs::{Authority, Pair};
 use crate::harness::wait_until;
 
 /// A server with one certificate; what it was asked over a connection that stood.
@@ -24,17 +20,8 @@ struct TlsServer {
 }
 
 impl TlsServer {
-    fn start(certificate: &str, key: &str, versions: &[&'static rustls::SupportedProtocolVersion]) -> Self {
-        let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
-        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(versions)
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .unwrap();
-        let config = Arc::new(config);
+    fn start(pair: &Pair, versions: &[&'static SupportedProtocolVersion]) -> Self {
+        let config = pair.serving(versions);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let asked = Arc::new(AtomicUsize::new(0));
@@ -68,50 +55,21 @@ impl TlsServer {
     }
 }
 
-struct Signed {
-    certificate: String,
-    key: String,
-}
-
-fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(DnType::CommonName, name);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
-fn signed(
-    by: &CertifiedIssuer<'static, KeyPair>,
-    names: &[&str],
-    change: impl FnOnce(&mut CertificateParams),
-) -> Signed {
-    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-    let mut params = CertificateParams::new(names).unwrap();
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    change(&mut params);
-    let key = KeyPair::generate().unwrap();
-    let issuer: &Issuer<'static, KeyPair> = by;
-    let certificate = params.signed_by(&key, issuer).unwrap();
-    Signed { certificate: certificate.pem(), key: key.serialize_pem() }
-}
-
 #[test]
 fn q30_only_the_right_certificate_of_a_backend_is_taken() {
-    let (ours, theirs) = (authority("ours"), authority("theirs"));
+    let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
     let local = ["localhost", "127.0.0.1"];
-    let all = [&rustls::version::TLS13, &rustls::version::TLS12];
-    let start = |signed: Signed| TlsServer::start(&signed.certificate, &signed.key, &all);
-    let right = start(signed(&ours, &local, |_| {}));
-    let older = signed(&ours, &local, |_| {});
-    let older = TlsServer::start(&older.certificate, &older.key, &[&rustls::version::TLS12]);
+    let start = |pair: Pair| TlsServer::start(&pair, DEFAULT_VERSIONS);
+    let right = start(ours.server());
+    let older = TlsServer::start(&ours.server(), &[&rustls::version::TLS12]);
     let bad = [
-        ("stranger", start(signed(&theirs, &local, |_| {}))),
-        ("misnamed", start(signed(&ours, &["vault.example", "10.0.0.1"], |_| {}))),
-        ("expired", start(signed(&ours, &local, |params| params.not_after = date_time_ymd(2020, 1, 1)))),
-        ("early", start(signed(&ours, &local, |params| params.not_before = date_time_ymd(2090, 1, 1)))),
+        ("stranger", start(theirs.server())),
+        ("misnamed", start(ours.server_called(&["vault.example", "10.0.0.1"]))),
+        ("expired", start(ours.server_but(&local, |params| params.not_after = date_time_ymd(2020, 1, 1)))),
+        ("early", start(ours.server_but(&local, |params| params.not_before = date_time_ymd(2090, 1, 1)))),
         (
             "client",
-            start(signed(&ours, &local, |params| {
+            start(ours.server_but(&local, |params| {
                 params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
             })),
         ),
@@ -119,7 +77,7 @@ fn q30_only_the_right_certificate_of_a_backend_is_taken() {
             let key = KeyPair::generate().unwrap();
             let params = CertificateParams::new(local.map(str::to_owned).to_vec()).unwrap();
             let certificate = params.self_signed(&key).unwrap();
-            start(Signed { certificate: certificate.pem(), key: key.serialize_pem() })
+            start(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
         }),
     ];
     let mut backends = String::new();

@@ -1,5 +1,6 @@
 //! What every suite stands on: a builder that starts the real binary on free loopback ports in a directory of its own, an
-//! HTTP client that sends exactly the bytes it is told to, and polling with a deadline in place of sleeps.
+//! HTTP client that sends exactly the bytes it is told to, listeners for servers of a test's own, and polling with a deadline
+//! in place of sleeps.
 //!
 //! A [`Proxy`] ends with its value; its directory is removed unless the test failed, then its place and the end of its log
 //! are printed.
@@ -8,11 +9,13 @@
 
 mod client;
 mod fill;
+mod listening;
 mod place;
 mod proxy;
 mod wait;
 
 pub(crate) use client::{Connection, Response, raw, request, try_request};
+pub(crate) use listening::{Listening, read_headers};
 pub(crate) use place::Place;
 pub(crate) use proxy::{Proxy, ProxyBuilder, send_signal};
 pub(crate) use wait::wait_until;

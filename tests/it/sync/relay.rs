@@ -1,14 +1,16 @@
 //! What stands between the proxy and OpenBao: passes every byte on, remembers every request line, and can be cut.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use crate::harness::Listening;
+
 /// A running relay. Ends with its value.
 pub(super) struct Relay {
-    address: String,
+    listening: Listening,
     line: Arc<Line>,
 }
 
@@ -18,38 +20,24 @@ struct Line {
     calls: Mutex<Vec<String>>,
     streams: Mutex<Vec<TcpStream>>,
     is_cut: AtomicBool,
-    is_over: AtomicBool,
 }
 
 impl Relay {
     /// One to `127.0.0.1:PORT`.
     pub(super) fn to(upstream: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
         let line = Arc::new(Line {
             upstream: upstream.to_owned(),
             calls: Mutex::default(),
             streams: Mutex::default(),
             is_cut: AtomicBool::new(false),
-            is_over: AtomicBool::new(false),
         });
         let kept = line.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                if kept.is_over.load(Ordering::SeqCst) {
-                    return;
-                }
-                let line = kept.clone();
-                // whoever hangs up ends their thread
-                thread::spawn(move || drop(stream.and_then(|client| line.carry(client))));
-            }
-        });
-        Self { address, line }
+        Self { listening: Listening::start(move |client| kept.carry(client)), line }
     }
 
     /// `127.0.0.1:PORT` of this end.
     pub(super) fn address(&self) -> &str {
-        &self.address
+        self.listening.address()
     }
 
     /// The requests since [`Self::forget`] that concern secrets, each `METHOD PATH`: what the proxy asks about its own
@@ -89,9 +77,8 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.line.is_over.store(true, Ordering::SeqCst);
-        drop(TcpStream::connect(&self.address));
-        self.line.hang_up();
+        // the listener ends after this: whoever connects until then is not let through
+        self.cut();
     }
 }
 

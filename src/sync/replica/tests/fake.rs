@@ -109,14 +109,7 @@ impl Fake {
         }
         let created_at = if is_bare { Timestamp::default() } else { self.clock.now() };
         let version = versions.len() as u64 + 1;
-        let info = VersionInfo {
-            version,
-            native_id: None,
-            created_at,
-            state: VersionState::Current,
-            deletes_at: None,
-            ..VersionInfo::default()
-        };
+        let info = VersionInfo { version, created_at, ..VersionInfo::default() };
         versions.push((info.clone(), value.to_vec()));
         info
     }
@@ -207,11 +200,8 @@ impl Backend for Fake {
             oldest_version: 1,
             created_at: Timestamp::from_secs(1),
             updated_at: Timestamp::from_secs(1),
-            cas_required: false,
-            max_versions: 0,
-            delete_after_secs: 0,
-            purges_at: None,
             versions: secret.versions.iter().map(|(info, _)| info.clone()).collect(),
+            ..Described::default()
         });
         Ok(Reply::Neutral(found.map_or(Outcome::NotFound, |described| Outcome::Described(Box::new(described)))))
     }

@@ -14,7 +14,8 @@ use crate::identity::{self, AccessKey, Credential, Principal, TokenInfo};
 use crate::secret::Tenant;
 use crate::wire::aws::{AwsFrontend, Shape, fault};
 use crate::wire::{
-    Answer, Fault, Frontend as _, ListenerFacts, LoginProof, LoginRequest, Request, Shape as WireShape, WireRequest,
+    About, Answer, Fault, Frontend as _, ListenerFacts, LoginProof, LoginRequest, Request, Shape as WireShape,
+    WireRequest,
 };
 
 const FORM: &[(&str, &str)] = &[("content-type", "application/x-www-form-urlencoded; charset=utf-8")];
@@ -67,7 +68,7 @@ fn a_login_that_asks_for_something_else_is_refused_in_its_own_protocol() {
         assert!(!xml.contains("a.b.c"), "{xml}");
     }
     let fault = send("POST", "/?x=1", &headers(FORM), BODY.as_bytes()).map(|_| ()).unwrap_err();
-    assert!(fault.preflight);
+    assert_eq!(fault.about, About::Login);
 }
 
 #[test]
@@ -80,7 +81,7 @@ fn a_failed_login_says_no_more_than_that() {
         (ErrorKind::RateLimited, 400, "Throttling"),
         (ErrorKind::Internal, 500, "InternalFailure"),
     ] {
-        let fault = Fault { preflight: true, ..Fault::of(kind) };
+        let fault = Fault { about: About::Login, ..Fault::of(kind) };
         let response = AwsFrontend.refuse(fault, reveal(&facts));
         assert_eq!(response.status.as_u16(), status);
         assert!(text(&response).contains(&format!("<Code>{code}</Code>")), "{kind}");
