@@ -28,8 +28,8 @@ use crate::pipeline::{Peer, Pipeline};
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const ADMIN_CONNECTIONS: usize = 64;
-/// How long a connection that came during the drain may take to ask.
-const LATE: Duration = Duration::from_secs(2);
+/// How long a connection may take to ask that came during the drain, or was told before it that it may ask again.
+pub(super) const LATE: Duration = Duration::from_secs(2);
 const H2_IDLE: Duration = Duration::from_secs(300);
 
 /// What answers on an endpoint.

@@ -133,7 +133,9 @@ impl Gate {
             return false;
         }
         let mut body = self.body();
-        let Body { kept, mut chunks } = std::mem::take(&mut *body);
+        let kept = std::mem::take(&mut *body).kept;
+        // an earlier body of the connection was followed to its end: this one begins anew
+        let mut chunks = Chunks::default();
         let Some(end) = memchr::memmem::find(&kept, b"\r\n\r\n") else { return false };
         let is_fine = chunks.follow(kept.get(end + 4..).unwrap_or_default());
         body.chunks = chunks;
@@ -408,6 +410,23 @@ mod tests {
         for cut in 0..good.len() {
             assert!(is_taken(good, cut).await, "cut at {cut}");
             assert!(!is_taken(bad, cut).await, "cut at {cut}");
+        }
+    }
+
+    #[tokio::test]
+    async fn h10_every_chunked_body_of_a_connection_is_followed() {
+        let (mut client, server) = tokio::io::duplex(1 << 16);
+        let gate = Arc::new(Gate::default());
+        let mut stream = GatedStream::new(Box::new(server), gate.clone(), &CAPS, false);
+        let (good, bad) = ("5;a=b\r\nhello\r\n0\r\n\r\n", "5;a\nb\r\nhello\r\n0\r\n\r\n");
+        for (body, is_fine) in [(good, true), (good, true), (bad, false)] {
+            let request = format!("{HEAD}{body}");
+            client.write_all(request.as_bytes()).await.unwrap();
+            let mut read = vec![0; request.len()];
+            stream.read_exact(&mut read).await.unwrap();
+            gate.open();
+            assert_eq!(gate.expect_chunks(), is_fine, "{body:?}");
+            gate.next();
         }
     }
 

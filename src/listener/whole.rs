@@ -24,7 +24,7 @@ use pingora_core::server::ShutdownWatch;
 use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::connection::{Connection, Service};
+use super::connection::{Connection, LATE, Service};
 use super::gate::GatedStream;
 use super::http::{IDLE_SECONDS, WRITE_TIMEOUT};
 use super::plain;
@@ -56,7 +56,7 @@ enum Next {
 pub(super) async fn serve(connection: &Arc<Connection>, mut stream: Box<GatedStream>, closing: &ShutdownWatch) {
     let room = connection.caps.header_bytes.clamp(MIN_READ, PAGE);
     let mut idle = Idle::default();
-    while let Some(read) = receive(&mut stream, &mut idle, room, IDLE).await {
+    while let Some(read) = receive(&mut stream, &mut idle, room, patience(connection)).await {
         match exchange(connection, &mut stream, &read).await {
             Next::Request => {}
             Next::End => return,
@@ -68,6 +68,11 @@ pub(super) async fn serve(connection: &Arc<Connection>, mut stream: Box<GatedStr
             }
         }
     }
+}
+
+/// How long a peer may take to ask: not long, once the listener is closing.
+fn patience(connection: &Connection) -> Duration {
+    if connection.is_closing() { LATE } else { IDLE }
 }
 
 /// Answers what was read, if it is a request that is answered here.
@@ -163,6 +168,9 @@ struct Idle {
 impl Idle {
     fn poll_until(&mut self, until: Instant, context: &mut Context<'_>) -> Poll<()> {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if timer.deadline() > until {
+            timer.as_mut().reset(until);
+        }
         loop {
             ready!(timer.as_mut().poll(context));
             if timer.deadline() >= until {

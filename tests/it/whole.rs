@@ -149,6 +149,22 @@ fn what_is_pipelined_is_the_librarys() {
 }
 
 #[test]
+fn h10_every_chunked_body_of_a_connection_is_followed() {
+    let proxy = Proxy::builder().start();
+    let chunked = |extension: &str| {
+        let head = head("POST", "Transfer-Encoding: chunked\r\n");
+        format!("{head}12;{extension}\r\n{{\"data\":{{\"a\":\"b\"}}}}\r\n0\r\n\r\n")
+    };
+    let (good, bad) = (chunked("a=b"), chunked("a\nb"));
+    let mut talk = Talk::open(&proxy);
+    for request in [good.clone(), head("GET", ""), good] {
+        assert!(talk.ask(&proxy, &[&request]).starts_with("HTTP/1.1 200 "), "{request}");
+    }
+    assert!(talk.ask(&proxy, &[&bad]).starts_with("HTTP/1.1 400 "));
+    assert!(talk.has_ended());
+}
+
+#[test]
 fn refusals_are_the_librarys_and_end_the_connection() {
     let proxy = Proxy::builder().start();
     let mut talk = Talk::open(&proxy);
