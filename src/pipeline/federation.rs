@@ -220,6 +220,10 @@ impl Line<'_> {
             return Err(self.wrong(DeskError { kind: ErrorKind::Malformed, problems: foreign }));
         }
         self.record(caller, Note::ok("sync").about(id.as_str())).await?;
+        // what memory holds of them is read anew as well
+        for path in paths.iter().flatten() {
+            found.tenant.records.evict(path).map_err(|error| Fault::of(error.kind()))?;
+        }
         let run = self.pipeline.engine.sync_now(caller.principal.tenant(), id, paths);
         let run = run.ok_or(Fault::because(ErrorKind::Conflict, NOT_SYNCED))?.to_string();
         let at = view::location(id.as_str(), &format!("/syncs/{run}"));

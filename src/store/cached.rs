@@ -225,6 +225,15 @@ mod tests {
         runtime.block_on(cached.commit(batch)).unwrap();
     }
 
+    /// Ends the readers however the test ends.
+    struct Over<'a>(&'a AtomicBool);
+
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
     fn wait_for(holds: impl Fn() -> bool) {
         while !holds() {
             thread::yield_now();
@@ -232,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_is_held_until_it_is_written_or_evicted() {
+    fn c07_only_values_that_are_there_are_held_until_they_are_written_or_evicted() {
         let gate = Arc::new(Gate::default());
         let cached = Cached::new(gate.clone(), 1 << 20);
         let reads = || gate.reads.load(Ordering::SeqCst);
@@ -252,11 +261,15 @@ mod tests {
             assert_eq!(cached.read(&head).unwrap(), None);
         }
         assert_eq!(reads(), 5, "only values are held");
+        for _ in 0..2 {
+            assert_eq!(cached.read(&key(2)).unwrap(), None);
+        }
+        assert_eq!(reads(), 7, "what is not there is looked for every time");
         assert!(cached.held.busy().is_empty());
     }
 
     #[test]
-    fn a_read_that_a_write_overtook_is_not_kept() {
+    fn c09_a_read_that_a_write_overtook_is_not_kept() {
         let gate = Arc::new(Gate::default());
         let cached = Cached::new(gate.clone(), 1 << 20);
         put(&cached, 1, "old");
@@ -273,7 +286,75 @@ mod tests {
     }
 
     #[test]
-    fn readers_of_one_record_share_one_read() {
+    fn c10_what_was_evicted_while_it_was_read_is_not_kept() {
+        let gate = Arc::new(Gate::default());
+        let cached = Cached::new(gate.clone(), 1 << 20);
+        put(&cached, 1, "one");
+        gate.is_shut.store(true, Ordering::SeqCst);
+        thread::scope(|scope| {
+            let slow = scope.spawn(|| cached.read(&key(1)).unwrap());
+            wait_for(|| gate.reads.load(Ordering::SeqCst) == 1);
+            cached.evict(&key(1));
+            gate.is_shut.store(false, Ordering::SeqCst);
+            assert_eq!(slow.join().unwrap(), Some(sealed("one")));
+        });
+        assert_eq!(cached.weight(), 0, "it came back");
+        assert_eq!(cached.read(&key(1)).unwrap(), Some(sealed("one")));
+        assert_eq!(gate.reads.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn c01_c06_tenants_secrets_and_versions_have_entries_of_their_own() {
+        let cached = Cached::new(Arc::new(MemoryStore::default()), 1 << 20);
+        let keys = [key(1), RecordKey { tenant: [2; 16], ..key(1) }, RecordKey { version: 2, ..key(1) }, key(2)];
+        let put = keys.iter().zip(0_u8..).map(|(key, at)| (*key, sealed(&at.to_string()))).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(cached.commit(Batch { put, ..Batch::default() })).unwrap();
+        for _ in 0..2 {
+            for (key, at) in keys.iter().zip(0_u8..) {
+                assert_eq!(cached.read(key).unwrap(), Some(sealed(&at.to_string())));
+            }
+        }
+    }
+
+    #[test]
+    fn c19_reads_writes_and_evictions_at_once_never_go_back() {
+        let cached = Cached::new(Arc::new(MemoryStore::default()), 20_000);
+        let is_over = AtomicBool::new(false);
+        let text = |number: u32| format!("{number:08}{}", "x".repeat(500));
+        thread::scope(|scope| {
+            for reader in 0..8_u8 {
+                let (cached, is_over) = (&cached, &is_over);
+                scope.spawn(move || {
+                    let (mut last, mut turn) = ([0_u32; 32], usize::from(reader));
+                    while !is_over.load(Ordering::Relaxed) {
+                        turn += 1;
+                        let at = u8::try_from(turn % last.len()).unwrap();
+                        let found = cached.read(&key(at)).unwrap().map(|found| found.0[..8].to_vec());
+                        let number: u32 = found.map_or(0, |found| String::from_utf8(found).unwrap().parse().unwrap());
+                        assert!(number >= last[usize::from(at)], "{at}: {number} after {}", last[usize::from(at)]);
+                        last[usize::from(at)] = number;
+                        if turn % 7 == 0 {
+                            cached.evict(&key(at));
+                        }
+                    }
+                });
+            }
+            let over = Over(&is_over);
+            for number in 1..=100 {
+                for at in 0..32 {
+                    put(&cached, at, &text(number));
+                    assert_eq!(cached.read(&key(at)).unwrap(), Some(sealed(&text(number))), "our own write is seen");
+                }
+            }
+            drop(over);
+        });
+        assert!(cached.weight() <= 20_000, "{}", cached.weight());
+        assert!(cached.held.busy().is_empty());
+    }
+
+    #[test]
+    fn r12_readers_of_one_record_share_one_read() {
         let gate = Arc::new(Gate::default());
         let cached = Cached::new(gate.clone(), 1 << 20);
         put(&cached, 1, "one");
@@ -293,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_held_than_the_budget_allows() {
+    fn c16_no_more_is_held_than_the_budget_allows() {
         let cached = Cached::new(Arc::new(MemoryStore::default()), 10_000);
         for index in 0..200 {
             put(&cached, index, &"x".repeat(400));

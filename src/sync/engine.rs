@@ -1,6 +1,6 @@
 //! All backends' stations: made, replaced and ended with the configuration, asked and told from any thread.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub struct Engine {
     clock: Arc<dyn Clock>,
     auditor: Arc<Auditor>,
     bus: Bus,
-    meters: Arc<Meters>,
+    meters: Meters,
     policies: Arc<Policies>,
     desk: Mutex<Posts>,
 }
@@ -71,7 +71,7 @@ impl Engine {
             clock,
             auditor,
             bus: events,
-            meters: Arc::new(Meters::new(&metrics)),
+            meters: Meters::new(metrics),
             policies: Arc::new(Policies::system()),
             desk: Mutex::default(),
         })
@@ -240,7 +240,7 @@ impl Engine {
         let tools = Tools {
             parts,
             bus: self.bus.clone(),
-            meters: self.meters.clone(),
+            meters: self.meters.of(&post.replica.borrow().tenant),
             board: post.board.clone(),
             mailbox: post.mailbox.clone(),
         };
@@ -248,10 +248,11 @@ impl Engine {
     }
 
     fn show(&self) {
-        let mut levels = Levels::default();
+        let mut all: BTreeMap<Tenant, Levels> = BTreeMap::new();
         let now = self.clock.now();
         for post in self.lock().stations.values() {
             let replica = post.replica.borrow();
+            let levels = all.entry(replica.tenant.clone()).or_default();
             let (health, counts, staleness) = post.board.gauges(&replica, now);
             let at = Health::ALL.iter().position(|known| *known == health);
             if let Some(backends) = at.and_then(|at| levels.backends.get_mut(at)) {
@@ -262,7 +263,7 @@ impl Engine {
             levels.staleness = levels.staleness.max(staleness.unwrap_or(0));
             levels.saved += post.board.newly_saved(&replica);
         }
-        self.meters.show(&levels);
+        self.meters.show(&all);
     }
 
     fn with<T>(&self, tenant: &Tenant, id: &BackendId, look: impl FnOnce(&Post) -> T) -> Option<T> {

@@ -12,7 +12,7 @@ use super::Replica;
 use super::board::{Board, Counts, Turn};
 use super::desk::{Desk, Parts, Verdict, principal};
 use super::mailbox::{Mailbox, Order};
-use super::meters::Meters;
+use super::meters::TenantMeters;
 use super::rate::Bucket;
 use super::report::{Report, RunId, RunOutcome};
 use super::run::{Ended, Run, Scope, locate};
@@ -34,7 +34,7 @@ const INDEX_POLL: Duration = Duration::from_millis(20);
 pub(super) struct Tools {
     pub(super) parts: Parts,
     pub(super) bus: Bus,
-    pub(super) meters: Arc<Meters>,
+    pub(super) meters: Arc<TenantMeters>,
     pub(super) board: Arc<Board>,
     pub(super) mailbox: Arc<Mailbox>,
 }

@@ -113,7 +113,7 @@ fn bare(answer: &Response) -> (u16, Value) {
 }
 
 #[test]
-fn secrets_of_the_same_name_are_two_and_what_one_has_the_other_never_had() {
+fn c01_secrets_of_the_same_name_are_two_and_what_one_has_the_other_never_had() {
     let mut proxy = both();
     for (token, whose) in [(ONE, "one"), (TWO, "two")] {
         put(&proxy, token, "apps/shared", &format!("of {whose}"));

@@ -472,7 +472,7 @@ impl std::fmt::Debug for Terms<'_> {
 
 proptest! {
     #[test]
-    fn a_plan_carried_out_leaves_nothing_to_plan(
+    fn w16_a_plan_carried_out_leaves_nothing_to_plan(
         before in proptest::collection::vec(op(), 0..5),
         rounds in proptest::collection::vec(
             (proptest::collection::vec(op(), 0..3), proptest::collection::vec(op(), 0..3)),

@@ -2,6 +2,7 @@
 //! told, who may, what is recorded of it, and what outlives the process.
 
 mod chapter;
+mod command;
 mod endpoints;
 mod files;
 mod life;

@@ -36,7 +36,7 @@ fn generation(proxy: &Proxy) -> u64 {
 }
 
 #[test]
-fn policies_change_with_their_file_and_a_bad_one_keeps_the_old_set() {
+fn c04_policies_change_with_their_file_and_a_bad_one_keeps_the_old_set() {
     let proxy = started();
     let load = Load::start(&proxy, ADMIN, "/v1/secrets/apps/db/x");
     assert_eq!((read(&proxy, READER), rejected(&proxy)), (200, 0.0));

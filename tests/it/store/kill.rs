@@ -9,10 +9,10 @@ use serde_json::Value;
 use crate::harness::Place;
 use crate::peers;
 
-const ROUNDS: u32 = 15;
+const ROUNDS: u32 = 50;
 
 #[test]
-fn e06_e07_what_was_acknowledged_survives_signal_9_under_local_writes_and_write_through() {
+fn e06_e07_what_was_acknowledged_survives_signal_9_under_local_writes_write_through_and_sync() {
     let (peers, bao) = (peers::installed(), peers::openbao());
     let place = Place::new();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/store/kill_loop.py");
@@ -31,5 +31,8 @@ fn e06_e07_what_was_acknowledged_survives_signal_9_under_local_writes_and_write_
     assert_eq!(done["rounds"], ROUNDS, "{done}");
     assert!(done["acknowledged"].as_u64().unwrap() >= u64::from(ROUNDS), "{done}");
     assert!(done["killed_while_starting"].as_u64().unwrap() > 0, "{done}");
+    for count in ["changed_at_the_server", "syncs_ordered"] {
+        assert!(done[count].as_u64().unwrap() >= u64::from(ROUNDS), "{done}");
+    }
     println!("{done}");
 }

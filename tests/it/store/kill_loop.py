@@ -1,12 +1,14 @@
 """Kills a scaivault-proxy with signal 9, again and again, while it is written to, and looks at what is left.
 
     python3 tests/it/store/kill_loop.py --binary target/release/scaivault-proxy --rounds 2000
-    python3 tests/it/store/kill_loop.py --binary … --bao http://127.0.0.1:8200 --bao-token …    with write-through as well
+    python3 tests/it/store/kill_loop.py --binary … --bao http://127.0.0.1:8200 --bao-token …    with write-through and sync as well
 
 Every round: several writers put, overwrite and delete secrets that each of them owns, and note in a ledger what was
 acknowledged and what was under way; after some acknowledgements the process is killed; it is started again (in every
 third round it is killed once more while it starts); then every secret must read as the last acknowledged write left it,
-or as the one write under way would have. With write-through the copy and the server must also come to agree.
+or as the one write under way would have. With write-through the copy and the server must also come to agree. Secrets that
+are only copied are changed at the server, one sync after the other is ordered, and after each kill a copy must be a state
+the server has had, not older than the one read before, and then become what the server has.
 
 Standard output is one line of JSON with what was done. The exit code is 1 when anything was lost, torn or would not
 start; standard error says what. Only the standard library is used.
@@ -54,7 +56,9 @@ backends:
     sync_interval: 1h
     write_mode: write_through
     config: {{endpoint: "{bao}", auth_method: token, auth_config_path: infra/bao}}
-    path_mapping: [{{from: "through/**", to: "secret/data/{prefix}/**"}}]
+    path_mapping:
+      - {{from: "through/**", to: "secret/data/{prefix}/**"}}
+      - {{from: "copied/**", to: "secret/data/{prefix}-copied/**", write_mode: disabled, history: all}}
 """
 
 
@@ -88,7 +92,7 @@ class Proxy:
         self.write("bao.json", json.dumps({"token": options.bao_token}))
         self.write("policies.cedar", '@id("admins")\npermit (principal in Group::"admins", action, resource);\n')
         os.mkdir(os.path.join(place, "audit"), 0o700)
-        self.child = None
+        self.child, self.backend = None, None
 
     def write(self, name, text):
         with open(os.open(os.path.join(self.place, name), os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
@@ -208,25 +212,134 @@ class Writer:
             raise Wrong("{}: {} {} after version {}".format(secret.path, status, answer, version))
 
 
+class Source:
+    """Changes secrets at the server that the proxy only copies, and knows every state each of them has had."""
+
+    def __init__(self, options, proxy, seed):
+        self.options, self.proxy, self.random, self.count = options, proxy, random.Random(seed), 0
+        self.states = {"copied/w/p{}".format(number): [ABSENT] for number in range(PATHS)}
+        self.served = dict.fromkeys(self.states, 0)  # the version that was read last
+        self.wrong = None
+
+    def begin(self):
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def end(self):
+        self.over.set()
+        self.thread.join(30)
+        if self.thread.is_alive():
+            raise Wrong("the source hangs")
+        if self.wrong:
+            raise self.wrong
+
+    def run(self):
+        client = at_server(self.options)
+        while not self.over.is_set():
+            path = self.random.choice(sorted(self.states))
+            version, value = self.states[path][-1]
+            self.count += 1
+            if value is not None and self.random.random() < 0.15:
+                method, body, state = "DELETE", None, (version, None)
+            else:
+                value = {"n": self.count, "path": path, "filler": "x" * self.random.randrange(200), "end": self.count}
+                method, body, state = "POST", {"data": value}, (version + 1, value)
+            # the proxy may see it before we are told that it is done
+            self.states[path].append(state)
+            status, answer = client.call(method, "/v1/" + remote_name(self.proxy, path), body)
+            if status not in (200, 204):
+                self.wrong = Wrong("{} at the server: {} {}".format(path, status, answer))
+                return
+            pause()
+
+    def look(self, client):
+        """Every copy is a state of the server's, no older than before, and catches up."""
+        for path, states in self.states.items():
+            deadline = time.monotonic() + SETTLE_SECONDS
+            while True:
+                found = seen(client, path)
+                if found not in states:
+                    raise Wrong("{} reads {}, which the server never had".format(path, shown(found)))
+                if found[0] < self.served[path]:
+                    raise Wrong("{} reads {} after version {}".format(path, shown(found), self.served[path]))
+                self.served[path] = found[0]
+                if found == states[-1]:
+                    break
+                if time.monotonic() > deadline:
+                    raise Wrong("{} stays {}, the server has {}".format(path, shown(found), shown(states[-1])))
+                order(client, self.proxy)
+                pause()
+            del states[:-1]
+
+
+class Orders:
+    """Has one sync after the other made until the process is gone, so that it is killed in the middle of one."""
+
+    def __init__(self, proxy):
+        self.proxy, self.count = proxy, 0
+
+    def begin(self):
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def end(self):
+        self.thread.join(30)
+        if self.thread.is_alive():
+            raise Wrong("whoever orders syncs hangs")
+
+    def run(self):
+        client = Client(self.proxy.data)
+        try:
+            while order(client, self.proxy):
+                self.count += 1
+                pause()
+        except OSError:
+            pass  # killed
+
+
+def order(client, proxy):
+    """Orders a sync of everything."""
+    if proxy.backend is None:
+        proxy.backend = client.call("GET", "/v1/federation/backends")[1]["backends"][0]["id"]
+    status, answer = client.call("POST", "/v1/federation/backends/{}/sync".format(proxy.backend), {})
+    if status != 202:
+        raise Wrong("a sync is answered {} {}".format(status, answer))
+    return True
+
+
+def remote_name(proxy, path):
+    """What the server calls a path."""
+    folder, rest = path.split("/", 1)
+    return "secret/data/{}{}/{}".format(proxy.prefix, "-copied" if folder == "copied" else "", rest)
+
+
+def at_server(options):
+    return Client(urllib.parse.urlsplit(options.bao).netloc, {"X-Vault-Token": options.bao_token})
+
+
 def seen(client, path):
     """What the proxy has under a path: version and value."""
-    status, answer = client.call("GET", "/v1/secrets/" + path)
-    if status == 200:
-        return answer["version"], answer["data"]
-    if status != 404:
-        raise Wrong("{}: {} {}".format(path, status, answer))
-    status, answer = client.call("GET", "/v1/secrets/" + path + "?versions=true")
-    if status == 404:
-        return ABSENT
-    if status != 200:
-        raise Wrong("{} (versions): {} {}".format(path, status, answer))
-    return answer["current_version"], None
+    while True:
+        status, answer = client.call("GET", "/v1/secrets/" + path)
+        if status == 200:
+            return answer["version"], answer["data"]
+        if status != 404:
+            raise Wrong("{}: {} {}".format(path, status, answer))
+        status, answer = client.call("GET", "/v1/secrets/" + path + "?versions=true")
+        if status == 404:
+            return ABSENT
+        if status != 200:
+            raise Wrong("{} (versions): {} {}".format(path, status, answer))
+        states = {one["version"]: one["state"] for one in answer["versions"]}
+        if states.get(answer["current_version"]) != "current":
+            return answer["current_version"], None
+        # a sync came between the two looks
 
 
-def remote(options, prefix, path):
+def remote(options, proxy, path):
     """What the server behind it has."""
-    client = Client(urllib.parse.urlsplit(options.bao).netloc, {"X-Vault-Token": options.bao_token})
-    status, answer = client.call("GET", "/v1/secret/data/{}/{}".format(prefix, path.split("/", 1)[1]))
+    status, answer = at_server(options).call("GET", "/v1/" + remote_name(proxy, path))
     found = answer.get("data") or {}
     if status not in (200, 404):
         raise Wrong("{} at the server: {} {}".format(path, status, answer))
@@ -255,7 +368,7 @@ def agreed(options, proxy, client, secret, expected, found):
     """Waits until the copy and the server say the same; each may only ever be one of what is expected."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
-        there = remote(options, proxy.prefix, secret.path)
+        there = remote(options, proxy, secret.path)
         for what, state in (("the copy", found), ("the server", there)):
             if state not in expected:
                 raise Wrong("{}: {} has {}, expected one of {}".format(
@@ -303,7 +416,7 @@ def main():
     arguments = argparse.ArgumentParser(description="Kill a proxy under writes and look at what is left.")
     arguments.add_argument("--binary", required=True)
     arguments.add_argument("--rounds", type=int, default=2000)
-    arguments.add_argument("--bao", metavar="URL", help="a server with KV version 2 at secret/: write-through as well")
+    arguments.add_argument("--bao", metavar="URL", help="a server with KV version 2 at secret/: write-through and sync as well")
     arguments.add_argument("--bao-token", default="")
     arguments.add_argument("--seed", type=int, default=0, help="0: another one every time")
     arguments.add_argument("--dir", help="where to work; kept afterwards (default: a temporary directory)")
@@ -331,12 +444,14 @@ def loop(options, proxy, rng):
     if options.bao:
         folders += ["through/w{}".format(number) for number in range(WRITERS // 2)]
     writers = [Writer(proxy, folder, rng.random()) for folder in folders]
+    source, orders = (Source(options, proxy, rng.random()), Orders(proxy)) if options.bao else (None, None)
+    others = [other for other in (source, orders) if other]
     done = {"rounds": 0, "acknowledged": 0, "under_way_kept": 0, "under_way_lost": 0, "killed_while_starting": 0}
     slowest = proxy.start()
     for number in range(options.rounds):
         before = sum(writer.acknowledged for writer in writers)
-        for writer in writers:
-            writer.begin()
+        for one in [*writers, *others]:
+            one.begin()
         wanted, deadline = rng.randrange(1, 60), time.monotonic() + START_SECONDS
         while sum(writer.acknowledged for writer in writers) < before + wanted:
             if time.monotonic() > deadline or not any(writer.thread.is_alive() for writer in writers):
@@ -344,8 +459,8 @@ def loop(options, proxy, rng):
                 raise Wrong("round {}: writes no longer go through: {}\n{}".format(number, refused[:8], proxy.said()))
             threading.Event().wait(0.001)
         proxy.kill()
-        for writer in writers:
-            writer.end()
+        for one in [*writers, *others]:
+            one.end()
         if number % 3 == 2:
             proxy.spawn()
             try:
@@ -356,12 +471,15 @@ def loop(options, proxy, rng):
                 done["killed_while_starting"] += 1
         slowest = max(slowest, proxy.start())
         kept, lost = look(options, proxy, writers)
+        if source:
+            source.look(Client(proxy.data))
         listed(proxy, writers)
         done["under_way_kept"] += kept
         done["under_way_lost"] += lost
         done["rounds"] += 1
     proxy.stop()
     done["acknowledged"] = sum(writer.acknowledged for writer in writers)
+    done["changed_at_the_server"], done["syncs_ordered"] = (source.count, orders.count) if source else (0, 0)
     done["slowest_start_ms"] = round(slowest * 1000)
     done["seconds"] = round(time.monotonic() - began, 1)
     done["store_bytes"] = os.path.getsize(os.path.join(proxy.place, "store/store.redb"))

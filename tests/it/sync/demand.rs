@@ -14,7 +14,7 @@ const SOON: std::time::Duration = std::time::Duration::from_secs(30);
 const MEMORY: &str = "max_versions: 10";
 
 #[test]
-fn the_first_read_goes_through_and_the_next_ones_are_answered_here() {
+fn c07_the_first_read_goes_through_and_the_next_ones_are_answered_here() {
     let source = Source::new("sync-demand");
     for name in ["apps/one", "apps/two", "apps/unread"] {
         source.put(name, &json!({"name": name}));
@@ -62,7 +62,7 @@ fn the_first_read_goes_through_and_the_next_ones_are_answered_here() {
 }
 
 #[test]
-fn what_is_older_than_max_stale_is_not_served() {
+fn c12_what_is_older_than_max_stale_is_not_served() {
     let source = Source::new("sync-stale");
     for folder in ["bounded", "unbounded"] {
         source.put(&format!("{folder}/one"), &json!({"of": folder}));
