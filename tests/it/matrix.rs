@@ -8,13 +8,15 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::aws::world::{Client, Desk, admin, backend, builder, code, config};
-use crate::harness::{ADMIN, Proxy, Response, wait_until};
+use crate::harness::{ADMIN, Proxy, Response, request, wait_until};
 use crate::peers::{moto, openbao};
 
 /// A region of this file's.
 const REGION: &str = "us-west-1";
 /// The mount in OpenBao.
 const MOUNT: &str = "matrix";
+/// A staging label of a client's own.
+const LABEL: &str = "GREEN";
 
 /// `ok`, or why not, by operation and store. Live stores are read-only; a store without single versions to destroy says so.
 const TABLE: &str = "
@@ -29,12 +31,15 @@ const TABLE: &str = "
     metadata   ok     read_only   ok          read_only  ok
     purge      ok     read_only   ok          read_only  ok
     destroy    ok     read_only   ok          read_only  unsupported
+    patch      ok     read_only   ok          read_only  ok
+    batch      ok     ok          ok          ok         ok
+    label      ok     read_only   unsupported read_only  ok
 ";
-/// Cells in which a wire has such a call: the aws wire destroys no single version, and our own wire writes metadata with a
-/// value and ends a secret by its versions.
-const EXCHANGES: usize = 3 * 5 * 10 - 5 - 2 * 5;
-/// Six operations of the vault wire, five of the aws wire and four of ours at two live stores, and two destructions.
-const REFUSALS: usize = (6 + 5 + 4) * 2 + 2;
+/// Cells in which a wire has such a call: the aws wire destroys no single version, our own wire writes metadata with a
+/// value and ends a secret by its versions; only the vault wire patches, and only the aws wire has batches and labels.
+const EXCHANGES: usize = 3 * 5 * 13 - 5 - 2 * 5 - 3 * 2 * 5;
+/// Seven operations of the vault wire, six of the aws wire and four of ours at two live stores; two destructions, a label.
+const REFUSALS: usize = (7 + 6 + 4) * 2 + 2 + 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wire {
@@ -56,9 +61,9 @@ impl Wire {
 
     fn has(self, operation: &str) -> bool {
         match self {
-            Self::Vault => true,
-            Self::Aws => operation != "destroy",
-            Self::Own => !matches!(operation, "metadata" | "purge"),
+            Self::Vault => !matches!(operation, "batch" | "label"),
+            Self::Aws => !matches!(operation, "destroy" | "patch"),
+            Self::Own => !matches!(operation, "metadata" | "purge" | "patch" | "batch" | "label"),
         }
     }
 }
@@ -183,6 +188,11 @@ impl World {
             "destroy" => self.vault("POST", "destroy", path, &json!({"versions": [self.numbers(path).0]})),
             "metadata" => self.vault("POST", "metadata", path, &json!({"custom_metadata": {"owner": "changed"}})),
             "purge" => self.vault("DELETE", "metadata", path, &none),
+            "patch" => {
+                let headers = [("X-Vault-Token", ADMIN), ("Content-Type", "application/merge-patch+json")];
+                let target = format!("/v1/secret/data/{path}");
+                request(&self.proxy.address("vault"), "PATCH", &target, &headers, br#"{"data":{"more":3}}"#)
+            }
             other => panic!("the vault wire has no {other}"),
         }
     }
@@ -205,6 +215,11 @@ impl World {
                 client.call("TagResource", &json!({"SecretId": path, "Tags": tags}))
             }
             "purge" => client.call("DeleteSecret", &json!({"SecretId": path, "ForceDeleteWithoutRecovery": true})),
+            "batch" => client.call("BatchGetSecretValue", &json!({"SecretIdList": [path]})),
+            "label" => {
+                let moved = json!({"SecretId": path, "VersionStage": LABEL, "MoveToVersionId": self.previous(path)});
+                client.call("UpdateSecretVersionStage", &moved)
+            }
             other => panic!("the aws wire has no {other}"),
         }
     }
@@ -255,6 +270,11 @@ impl World {
             "destroy" => now.status == 200 && read(&format!("?version={oldest}")).status == 404,
             "metadata" => now.status == 200 && read("?versions=true").json()["metadata"]["owner"] == "changed",
             "purge" => now.status == 404 && read("?versions=true").status == 404,
+            "patch" => now.status == 200 && now.json()["data"] == json!({"n": 2, "more": 3}),
+            "label" => {
+                let labelled = json!({"SecretId": path, "VersionStage": LABEL});
+                now.json()["data"]["n"] == 2 && number_in(&self.client.ok("GetSecretValue", &labelled)) == 1
+            }
             other => panic!("what does {other} leave behind?"),
         };
         if is_right { Ok(()) } else { Err(format!("afterwards: {} {}", now.status, now.text())) }
@@ -291,12 +311,18 @@ impl World {
 /// What a client of a call that tells something has to learn.
 fn learned(operation: &str) -> Option<Value> {
     match operation {
-        "read" => Some(json!(2)),
+        "read" | "batch" => Some(json!(2)),
         "version" => Some(json!(1)),
         "describe" => Some(json!("matrix")),
         "list" => Some(json!(["one"])),
         _ => None,
     }
+}
+
+/// The `n` of a value as the aws wire tells it.
+fn number_in(told: &Value) -> Value {
+    let value: Value = serde_json::from_str(told["SecretString"].as_str().unwrap_or("null")).unwrap();
+    value["n"].clone()
 }
 
 /// What a client was told: a value's `n`, an owner, or names in the folder.
@@ -316,10 +342,8 @@ fn told(cell: &Cell, answer: &Response) -> Value {
             let names = entries.iter().map(|entry| entry["Name"].as_str().unwrap().replacen(&folder, "", 1));
             names.collect::<Vec<_>>().into()
         }
-        (Wire::Aws, _) => {
-            let value: Value = serde_json::from_str(body["SecretString"].as_str().unwrap_or("null")).unwrap();
-            value["n"].clone()
-        }
+        (Wire::Aws, "batch") => number_in(&body["SecretValues"][0]),
+        (Wire::Aws, _) => number_in(&body),
         (Wire::Own, "describe") => body["metadata"]["owner"].clone(),
         (Wire::Own, "list") => body["names"].clone(),
         (Wire::Own, _) => body["data"]["n"].clone(),

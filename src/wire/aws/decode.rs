@@ -180,4 +180,9 @@ impl<'a> Input<'a> {
     pub(super) fn secret(&self, id: Option<&str>) -> Result<WireName, Fault> {
         super::name::secret(id.ok_or(Fault::malformed(fault::SECRET_ID_MISSING))?, self.aws)
     }
+
+    /// The secret that a call is to change.
+    pub(super) fn changed(&self, id: Option<&str>) -> Result<WireName, Fault> {
+        super::name::changed(id.ok_or(Fault::malformed(fault::SECRET_ID_MISSING))?, self.aws)
+    }
 }

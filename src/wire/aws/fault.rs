@@ -36,6 +36,8 @@ pub(super) const NOT_BASE64: &str = "SecretBinary is not base64";
 pub(super) const BAD_NAME: &str =
     "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!";
 pub(super) const BAD_ARN: &str = "Invalid ARN. Must be the ARN of a secret.";
+pub(super) const SUFFIX: &str =
+    "The ARN does not end as this secret's does here: give the secret's name, or the ARN that this proxy tells.";
 pub(super) const SECRET_ID_MISSING: &str =
     "1 validation error detected: Value null at 'secretId' failed to satisfy constraint: Member must not be null";
 pub(super) const SECRET_ID_LENGTH: &str = "1 validation error detected: Value at 'secretId' failed to satisfy constraint: Member must have length between \

@@ -29,6 +29,18 @@ pub(super) fn secret(text: &str, aws: &AwsFacts) -> Result<WireName, Fault> {
     WireName::parse(name).ok_or(Fault::malformed(fault::BAD_NAME))
 }
 
+/// The secret that a client means to change. Behind the last hyphen of an ARN only what this proxy puts there is taken:
+/// any other six characters may be the end of a longer name, and what is meant for one secret is not done to another.
+pub(super) fn changed(text: &str, aws: &AwsFacts) -> Result<WireName, Fault> {
+    let name = secret(text, aws)?;
+    let resource = Arn::parse(text).map_or(name.as_str(), |arn| arn.resource);
+    if resource == name.as_str() || arn(name.as_str(), aws).ends_with(resource) {
+        Ok(name)
+    } else {
+        Err(Fault::malformed(fault::SUFFIX))
+    }
+}
+
 /// A name for a new secret. Those with `!` belong to services that own their secrets.
 pub(super) fn fresh(text: &str) -> Result<WireName, Fault> {
     if !is_name(text) || text.contains('!') {
@@ -168,7 +180,33 @@ mod tests {
     }
 
     #[test]
-    fn s15_an_arn_of_anywhere_else_is_denied() {
+    fn p32_a_change_takes_no_end_of_a_longer_name_for_the_end_of_an_arn() {
+        let changed = |text: &str| {
+            changed(text, &aws()).map(|name| name.as_str().to_owned()).map_err(|fault| (fault.kind, fault.detail))
+        };
+        let arn_of = |rest: &str| format!("arn:aws:secretsmanager:us-east-1:123456789012:secret:{rest}");
+        for (text, name) in [
+            ("app/db-backup".to_owned(), "app/db-backup"),
+            (arn_of("app/db"), "app/db"),
+            (arn_of("app/db-main"), "app/db-main"),
+            (arn("app/db", &aws()), "app/db"),
+            (arn("app/db-backup", &aws()), "app/db-backup"),
+            (arn("x", &aws()).replace("arn:aws:", "arn:aws-cn:"), "x"),
+        ] {
+            assert_eq!(changed(&text).as_deref(), Ok(name), "{text}");
+        }
+        let of_another = arn("b", &aws()).replace(":secret:b-", ":secret:app/db-");
+        for text in [arn_of("app/db-backup"), arn_of("app/db-zvhYAY"), of_another] {
+            assert_eq!(changed(&text), Err((ErrorKind::Malformed, Some(fault::SUFFIX))), "{text}");
+            assert_eq!(named(&text).as_deref(), Ok("app/db"), "a read takes any six: {text}");
+        }
+        let elsewhere = arn_of("app/db-backup").replace("us-east-1", "eu-west-1");
+        assert_eq!(changed(&elsewhere), Err((ErrorKind::Denied, None)));
+        assert_eq!(changed("a b"), Err((ErrorKind::Malformed, Some(fault::BAD_NAME))));
+    }
+
+    #[test]
+    fn s15_x16_an_arn_of_anywhere_else_is_denied() {
         for text in [
             "arn:aws:secretsmanager:eu-west-1:123456789012:secret:app/db-zvhYAY",
             "arn:aws:secretsmanager:us-east-1:000000000000:secret:app/db-zvhYAY",

@@ -74,7 +74,7 @@ pub(super) fn create(input: &Input<'_>) -> Routed {
 
 pub(super) fn put(input: &Input<'_>) -> Routed {
     let asked: PutSecretValue = input.read()?;
-    let name = input.secret(asked.secret_id.as_deref())?;
+    let name = input.changed(asked.secret_id.as_deref())?;
     let value = value(asked.secret_string, asked.secret_binary, input.facts.value_bytes)?;
     let (value, secret_type) = value.ok_or(Fault::malformed(fault::NO_VALUE))?;
     let token = token(asked.client_request_token, &name)?;
@@ -89,7 +89,7 @@ pub(super) fn put(input: &Input<'_>) -> Routed {
 
 pub(super) fn update(input: &Input<'_>) -> Routed {
     let asked: UpdateSecret = input.read()?;
-    let name = input.secret(asked.secret_id.as_deref())?;
+    let name = input.changed(asked.secret_id.as_deref())?;
     check_wishes(asked.kms_key_id.as_deref(), asked.r#type.as_deref())?;
     let merge: Entries = described(asked.description)?.into_iter().collect();
     let value = value(asked.secret_string, asked.secret_binary, input.facts.value_bytes)?;
@@ -108,14 +108,14 @@ pub(super) fn update(input: &Input<'_>) -> Routed {
 
 pub(super) fn tag(input: &Input<'_>) -> Routed {
     let asked: TagResource = input.read()?;
-    let name = input.secret(asked.secret_id.as_deref())?;
+    let name = input.changed(asked.secret_id.as_deref())?;
     let tags = tags(asked.tags.ok_or(Fault::malformed(TAGS))?)?;
     Ok((call(name, Operation::WriteMetadata, merged(tags)), Shape::Empty))
 }
 
 pub(super) fn untag(input: &Input<'_>) -> Routed {
     let asked: UntagResource = input.read()?;
-    let name = input.secret(asked.secret_id.as_deref())?;
+    let name = input.changed(asked.secret_id.as_deref())?;
     let keys = asked.tag_keys.ok_or(Fault::malformed(TAGS))?;
     if keys.len() > MAX_TAGS {
         return Err(Fault::malformed(TAGS));
@@ -127,7 +127,7 @@ pub(super) fn untag(input: &Input<'_>) -> Routed {
 
 pub(super) fn label(input: &Input<'_>) -> Routed {
     let asked: UpdateSecretVersionStage = input.read()?;
-    let name = input.secret(asked.secret_id.as_deref())?;
+    let name = input.changed(asked.secret_id.as_deref())?;
     let version = |id: Option<String>| id.map(|id| selector(&name, &id)).transpose();
     let (from, to) = (version(asked.remove_from_version_id)?, version(asked.move_to_version_id)?);
     if from.is_none() && to.is_none() {
@@ -140,7 +140,7 @@ pub(super) fn label(input: &Input<'_>) -> Routed {
 
 pub(super) fn delete(input: &Input<'_>) -> Routed {
     let asked: DeleteSecret = input.read()?;
-    let name = input.secret(asked.secret_id.as_deref())?;
+    let name = input.changed(asked.secret_id.as_deref())?;
     let is_forced = asked.force_delete_without_recovery.unwrap_or(false);
     let window = match asked.recovery_window_in_days {
         Some(_) if is_forced => return Err(Fault::malformed(fault::FORCE_AND_WINDOW)),
@@ -157,7 +157,7 @@ pub(super) fn delete(input: &Input<'_>) -> Routed {
 
 pub(super) fn restore(input: &Input<'_>) -> Routed {
     let JustSecret { secret_id } = input.read()?;
-    let name = input.secret(secret_id.as_deref())?;
+    let name = input.changed(secret_id.as_deref())?;
     let action = SecretAction::Undelete(VersionSet::All);
     Ok((call(name.clone(), Operation::Undelete, action), Shape::Named(name)))
 }

@@ -186,6 +186,46 @@ fn names_that_are_no_secret_path_are_refused_and_never_become_another_name() {
     assert_eq!(client.names("local"), ["local/a"]);
 }
 
+/// However a secret is spelled, policy and trail know it by one name; and no change meant for one is done to another.
+#[test]
+fn p31_p32_a_secret_is_one_in_every_spelling_and_a_change_meets_no_other() {
+    let (proxy, client) = started();
+    let make = |name: &str| {
+        let made = client.ok("CreateSecret", &json!({"Name": name, "SecretString": format!("value of {name}")}));
+        made["ARN"].as_str().unwrap().to_owned()
+    };
+    let reader = Client::of(&proxy, app());
+    for (name, status, outcome) in [("local/app/db", 200, "ok"), ("local/other/db", 400, "denied")] {
+        let spellings = [name.to_owned(), make(name), partial_arn(name), format!("{}-AbCdEf", partial_arn(name))];
+        for spelling in spellings {
+            let answer = reader.call("GetSecretValue", &id(&spelling));
+            assert_eq!(answer.status, status, "{spelling}: {}", answer.text());
+            let lines = proxy.audit_of(&answer);
+            assert!(lines.len() == 1 && lines[0]["path"] == name && lines[0]["outcome"] == outcome, "{lines:?}");
+        }
+    }
+
+    let longer = make("local/app/db-backup");
+    let ambiguous = partial_arn("local/app/db-backup");
+    for (operation, more) in [
+        ("PutSecretValue", json!({"SecretString": "x"})),
+        ("UpdateSecret", json!({"Description": "x"})),
+        ("UpdateSecretVersionStage", json!({"VersionStage": "A", "MoveToVersionId": token()})),
+        ("TagResource", json!({"Tags": [{"Key": "a", "Value": "b"}]})),
+        ("UntagResource", json!({"TagKeys": ["a"]})),
+        ("RestoreSecret", json!({})),
+        ("DeleteSecret", json!({"ForceDeleteWithoutRecovery": true})),
+    ] {
+        let mut body = id(&ambiguous);
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        assert_eq!(client.refused(operation, &body), "ValidationException", "{operation}");
+    }
+    assert_eq!(client.text("local/app/db"), "value of local/app/db");
+    client.ok("DeleteSecret", &json!({"SecretId": longer, "ForceDeleteWithoutRecovery": true}));
+    assert_eq!(client.names("local/app"), ["local/app/db"], "by the ARN it was given it is found");
+    client.ok("DeleteSecret", &id(&partial_arn("local/app/db")));
+}
+
 #[test]
 fn requests_that_cannot_be_meant_are_refused_with_the_service_s_codes() {
     let (proxy, client) = started();

@@ -178,7 +178,7 @@ fn writes_to_proxied_names_are_refused_before_the_backend_is_asked() {
 }
 
 #[test]
-fn another_account_or_region_is_nobody_s_secret_here() {
+fn x16_another_account_or_region_is_nobody_s_secret_here() {
     let server = moto();
     let relay = Relay::to(server.address());
     fill(server, OWN_REGION, "proxy-arn");

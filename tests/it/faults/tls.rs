@@ -56,7 +56,7 @@ impl TlsServer {
 }
 
 #[test]
-fn q30_only_the_right_certificate_of_a_backend_is_taken() {
+fn q30_x11_x12_only_the_right_certificate_of_a_backend_is_taken() {
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
     let local = ["localhost", "127.0.0.1"];
     let start = |pair: Pair| TlsServer::start(&pair, DEFAULT_VERSIONS);
@@ -91,7 +91,12 @@ fn q30_only_the_right_certificate_of_a_backend_is_taken() {
         add(name, format!("https://127.0.0.1:{}", server.port()), ca);
     }
     let proxy = proxy_with(&backends, |builder| {
-        builder.file("ca.pem", ours.pem()).env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent")
+        let keys = builder.dir().join("tls-keys").display().to_string();
+        builder
+            .file("ca.pem", ours.pem())
+            .env("SSL_CERT_FILE", "/nonexistent")
+            .env("SSL_CERT_DIR", "/nonexistent")
+            .env("SSLKEYLOGFILE", keys)
     });
     let read = |name: &str| proxy.vault_call(crate::harness::ADMIN, "GET", &format!("/v1/secret/data/{name}/x"), b"");
     for name in ["right", "byname", "older"] {
@@ -109,6 +114,7 @@ fn q30_only_the_right_certificate_of_a_backend_is_taken() {
         assert_eq!(server.asked.load(Ordering::SeqCst), 0, "{name} was asked for something");
     }
     assert_eq!(right.asked.load(Ordering::SeqCst), asked, "a backend with other roots used a connection of another");
+    assert!(!proxy.dir().join("tls-keys").exists(), "the keys of connections were written to a file");
     assert!(!proxy.stderr().contains("panicked"));
 }
 

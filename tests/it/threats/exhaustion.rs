@@ -201,6 +201,7 @@ pub(super) fn handshakes(score: &mut Score) {
             (!ended).then(|| format!("open after {:?}", begun.elapsed())),
         );
     }
+    old_handshakes(&address, score);
     let mut line = Line::open(&address);
     let begun = Instant::now();
     line.say(&hello);
@@ -219,6 +220,43 @@ pub(super) fn handshakes(score: &mut Score) {
     drop(held);
     wait_until(Duration::from_secs(10), "a good client to be served again", is_served);
     assert!(!proxy.stderr().contains("panicked"), "{}", proxy.stderr());
+}
+
+/// X09: versions, suites and protocols that are not spoken end a handshake at once, long before its deadline.
+fn old_handshakes(address: &str, score: &mut Score) {
+    let is_ended = |hello: &[u8]| Line::open(address).say(hello).listen(Duration::from_secs(1));
+    score.check("X09", "TLS 1.2, AES-GCM, and no name of a server", !is_ended(&client_hello(0x0303, 0xc02b, b"")));
+    for (note, version, suite, protocol) in [
+        ("SSL 3.0", 0x0300, 0xc02b, &b""[..]),
+        ("TLS 1.0", 0x0301, 0xc02b, b""),
+        ("TLS 1.1", 0x0302, 0xc02b, b""),
+        ("a suite with RC4", 0x0303, 0xc007, b""),
+        ("a suite with CBC", 0x0303, 0xc009, b""),
+        ("a suite without forward secrecy", 0x0303, 0x009c, b""),
+        ("a protocol of nobody's", 0x0303, 0xc02b, b"foo"),
+    ] {
+        score.check("X09", note, is_ended(&client_hello(version, suite, protocol)));
+    }
+}
+
+/// What a client says first that knows one version, one suite, P-256, ECDSA with SHA-256, and at most one protocol.
+fn client_hello(version: u16, suite: u16, protocol: &[u8]) -> Vec<u8> {
+    let mut extensions: Vec<u8> = vec![0, 10, 0, 4, 0, 2, 0, 23, 0, 13, 0, 4, 0, 2, 4, 3, 0, 11, 0, 2, 1, 0];
+    if !protocol.is_empty() {
+        let length = u8::try_from(protocol.len()).unwrap();
+        extensions.extend([0, 16, 0, length + 3, 0, length + 1, length]);
+        extensions.extend(protocol);
+    }
+    let mut body = version.to_be_bytes().to_vec();
+    body.extend([7; 32]);
+    body.extend([0, 0, 2]);
+    body.extend(suite.to_be_bytes());
+    body.extend([1, 0, 0, u8::try_from(extensions.len()).unwrap()]);
+    body.extend(extensions);
+    let length = u8::try_from(body.len()).unwrap();
+    let mut record = vec![22, 3, 1, 0, length + 4, 1, 0, 0, length];
+    record.extend(body);
+    record
 }
 
 /// R06: no file descriptors left. Accepting stops and comes back; nothing ends.

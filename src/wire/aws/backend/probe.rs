@@ -68,8 +68,8 @@ pub fn minimal_policy(region: &str, names: &[(&str, bool)]) -> Value {
             "Effect": "Allow",
             "Action": [
                 "secretsmanager:CreateSecret", "secretsmanager:PutSecretValue", "secretsmanager:UpdateSecret",
-                "secretsmanager:TagResource", "secretsmanager:UntagResource", "secretsmanager:DeleteSecret",
-                "secretsmanager:RestoreSecret",
+                "secretsmanager:UpdateSecretVersionStage", "secretsmanager:TagResource", "secretsmanager:UntagResource",
+                "secretsmanager:DeleteSecret", "secretsmanager:RestoreSecret",
             ],
             "Resource": arns(region, names.iter().filter(|(_, is_written)| *is_written).map(|(name, _)| *name)),
         }));
@@ -121,5 +121,26 @@ mod tests {
         );
         assert_eq!(statements[2]["Resource"], json!(["arn:aws:secretsmanager:eu-west-1:*:secret:db-*"]));
         assert_eq!(minimal_policy("cn-north-1", &[("a", false)])["Statement"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn the_least_policy_allows_every_call_a_write_makes() {
+        let policy = minimal_policy("eu-west-1", &[("a", true)]);
+        let actions = policy["Statement"][2]["Action"].as_array().unwrap();
+        let sends = |name: &str| include_str!("write.rs").contains(&format!("\"{name}\""));
+        for name in [
+            "CreateSecret",
+            "PutSecretValue",
+            "UpdateSecret",
+            "UpdateSecretVersionStage",
+            "TagResource",
+            "UntagResource",
+            "DeleteSecret",
+            "RestoreSecret",
+        ] {
+            assert!(sends(name), "{name} is not sent any more");
+            assert!(actions.contains(&json!(format!("secretsmanager:{name}"))), "{name} is not allowed");
+        }
+        assert_eq!(actions.len(), 8);
     }
 }
