@@ -10,6 +10,7 @@ use super::plan::{Decision, Foreign, Same, Sides, plan};
 use super::pull::{Fetched, Layout, Source, Taken};
 use super::push::{Why, push};
 use super::sight::{Read, compare, fetch, look};
+use super::tally::MAX_TRIES;
 use super::write::Sight;
 use crate::audit::Grant;
 use crate::backend::BackendError;
@@ -186,6 +187,9 @@ impl Case<'_> {
                         known.created_at = created_at;
                     }
                     unread.insert((value, secret_type));
+                } else if info.version == described.current_version && candidate.tries < MAX_TRIES {
+                    // deleted since it was described: a copy without the value would go on saying that it is there
+                    return Ok(Step::Again);
                 }
             }
             let size = fetched.get(&info.version).map_or(0, |(value, _)| value.len());

@@ -16,7 +16,7 @@ use crate::seal::SealError;
 use crate::secret::{ConflictPolicy, SecretPath};
 
 /// How often a path is tried again in one run.
-const MAX_TRIES: u8 = 3;
+pub(super) const MAX_TRIES: u8 = 3;
 /// How often it is tried again when the backend asked for a pause.
 const MAX_PAUSES: u8 = 10;
 /// A path that failed in so many runs in a row is left out for a while.

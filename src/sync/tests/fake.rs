@@ -49,6 +49,8 @@ pub(super) struct Switches {
     pub(super) leased: BTreeSet<String>,
     /// Remote names that answer nonsense.
     pub(super) broken: BTreeSet<String>,
+    /// Remote names whose newest version is deleted when its value is asked for.
+    pub(super) deleted_when_read: BTreeSet<String>,
     /// Every description waits for a permit.
     pub(super) gate: Option<Arc<Semaphore>>,
 }
@@ -219,6 +221,11 @@ impl Backend for Fake {
     async fn read(&self, ask: Ask<'_>, version: &VersionSelector) -> Result<Reply, BackendError> {
         self.admit(|asked| asked.reads += 1)?;
         let name = ask.remote.as_str();
+        if self.switches.lock().unwrap().deleted_when_read.remove(name) {
+            let at = self.tick();
+            let mut secrets = self.secrets();
+            secrets.get_mut(name).unwrap().versions.last_mut().unwrap().0.state = VersionState::Deleted(at);
+        }
         {
             let switches = self.switches.lock().unwrap();
             if switches.values_denied {

@@ -163,6 +163,22 @@ async fn r14_too_many_calls_are_waited_out() {
 }
 
 #[tokio::test]
+async fn a_version_deleted_between_its_description_and_its_value_is_copied_as_deleted() {
+    let mut rig = copied(&["old"]).await;
+    rig.fake.put("kv/data/new", "1");
+    rig.fake.put("kv/data/old", "2");
+    let both = ["kv/data/new", "kv/data/old"].map(str::to_owned);
+    rig.fake.set(|switches| switches.deleted_when_read = both.into());
+    let report = rig.sync().await;
+    assert_eq!((report.outcome, report.error_count), (RunOutcome::Completed, 0), "{report:?}");
+    for (name, version) in [("apps/new", 1), ("apps/old", 2)] {
+        let head = rig.head(name).unwrap();
+        assert_eq!(head.current, version, "{name}");
+        assert!(!head.versions[&version].is_readable(rig.clock.now()), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_cancelled_run_stops_and_keeps_what_it_has() {
     let mut rig = Rig::new();
     for index in 0..100 {

@@ -320,7 +320,8 @@ def at_server(options):
 
 def seen(client, path):
     """What the proxy has under a path: version and value."""
-    while True:
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while time.monotonic() < deadline:
         status, answer = client.call("GET", "/v1/secrets/" + path)
         if status == 200:
             return answer["version"], answer["data"]
@@ -335,6 +336,7 @@ def seen(client, path):
         if states.get(answer["current_version"]) != "current":
             return answer["current_version"], None
         # a sync came between the two looks
+    raise Wrong("{} has no value to read, and its version {} is current".format(path, answer["current_version"]))
 
 
 def remote(options, proxy, path):
